@@ -1,0 +1,16 @@
+//! The nouns of the product. Pure data with the checks that make an invalid value impossible to build.
+//! Nothing here does IO, reads a clock or is serialized: each wire (an API, a payload, SQL, a file) owns its types.
+
+pub mod detection;
+pub mod error;
+pub mod event;
+pub mod geometry;
+pub mod task;
+pub mod time;
+
+pub use detection::{Detection, Landmarks};
+pub use error::Invalid;
+pub use event::{FaceImage, Message, OriginFace, OriginImage, Reason};
+pub use geometry::{Point, Polygon, Rect, Roi};
+pub use task::{Category, Outputs, Repeat, Rules, Source, Task, TaskId};
+pub use time::{StreamTime, UnixMs};

@@ -1,0 +1,126 @@
+//! A decoded frame: full resolution, as the decoder left it, passed on by reference.
+
+use std::sync::Arc;
+
+use crate::domain::{StreamTime, UnixMs};
+
+/// How chroma lies in memory. Both are 4:2:0, eight bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Three planes: Y, U, V (software decoders).
+    I420,
+    /// Two planes: Y, and U and V interleaved (hardware decoders).
+    Nv12,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matrix {
+    Bt601,
+    Bt709,
+    Bt2020,
+}
+
+/// How to read the samples as colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Color {
+    pub matrix: Matrix,
+    /// 0..255 rather than 16..235.
+    pub full_range: bool,
+}
+
+/// The planes of one frame. Rows start `stride` bytes apart. Chroma planes have ⌈width/2⌉ × ⌈height/2⌉ samples.
+#[derive(Clone, Copy)]
+pub struct Planes<'a> {
+    pub layout: Layout,
+    pub width: usize,
+    pub height: usize,
+    pub y: &'a [u8],
+    pub y_stride: usize,
+    /// I420: the U plane. NV12: the interleaved UV plane.
+    pub u: &'a [u8],
+    /// I420: the V plane. NV12: empty.
+    pub v: &'a [u8],
+    /// Of both chroma planes, in bytes.
+    pub uv_stride: usize,
+}
+
+impl Planes<'_> {
+    /// The chroma sample (u, v) at chroma coordinates.
+    #[inline]
+    pub fn chroma(&self, cx: usize, cy: usize) -> (u8, u8) {
+        let row = cy * self.uv_stride;
+        match self.layout {
+            Layout::I420 => (self.u[row + cx], self.v[row + cx]),
+            Layout::Nv12 => (self.u[row + 2 * cx], self.u[row + 2 * cx + 1]),
+        }
+    }
+}
+
+/// Whatever owns the memory: a decoder's buffer in production, a vector in tests.
+pub trait PixelBuffer: Send + Sync {
+    fn planes(&self) -> Planes<'_>;
+}
+
+/// Cheap to clone; the pixels are shared.
+#[derive(Clone)]
+pub struct Frame {
+    pub buffer: Arc<dyn PixelBuffer>,
+    pub color: Color,
+    pub stream_time: StreamTime,
+    /// When the picture was taken, as well as the source lets us know.
+    pub taken_at: UnixMs,
+    /// Counts decoded frames of this stream from 0, those not analysed included.
+    pub number: u64,
+}
+
+impl Frame {
+    pub fn planes(&self) -> Planes<'_> {
+        self.buffer.planes()
+    }
+
+    pub fn size(&self) -> (usize, usize) {
+        let planes = self.planes();
+        (planes.width, planes.height)
+    }
+}
+
+/// Tightly packed planes of our own: drawn scenes, tests, and pictures read from files.
+pub struct OwnedPlanes {
+    pub layout: Layout,
+    pub width: usize,
+    pub height: usize,
+    pub y: Vec<u8>,
+    pub u: Vec<u8>,
+    pub v: Vec<u8>,
+}
+
+impl OwnedPlanes {
+    /// A black I420 picture (limited range).
+    pub fn black(width: usize, height: usize) -> Self {
+        let chroma = width.div_ceil(2) * height.div_ceil(2);
+        Self {
+            layout: Layout::I420,
+            width,
+            height,
+            y: vec![16; width * height],
+            u: vec![128; chroma],
+            v: vec![128; chroma],
+        }
+    }
+}
+
+impl PixelBuffer for OwnedPlanes {
+    fn planes(&self) -> Planes<'_> {
+        let chroma_width = self.width.div_ceil(2);
+        Planes {
+            layout: self.layout,
+            width: self.width,
+            height: self.height,
+            y: &self.y,
+            y_stride: self.width,
+            u: &self.u,
+            v: &self.v,
+            uv_stride: if self.layout == Layout::Nv12 { 2 * chroma_width } else { chroma_width },
+        }
+    }
+}
