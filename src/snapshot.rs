@@ -183,7 +183,7 @@ mod tests {
         let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
         let y = (0..width * height).map(|i| (16 + (i % width + i / width) % 200) as u8).collect();
         let u: Vec<u8> = (0..cw * ch).map(|i| (100 + i % cw) as u8).collect();
-        let v: Vec<u8> = (0..cw * ch).map(|i| (140 - i / cw) as u8).collect();
+        let v: Vec<u8> = (0..cw * ch).map(|i| (250 - i / cw % 200) as u8).collect();
         match layout {
             Layout::I420 => OwnedPlanes { layout, width, height, y, u, v },
             Layout::Nv12 => {
