@@ -1,0 +1,39 @@
+# Every target does its own set-up and is safe to run again.
+SHELL := /bin/sh
+CARGO ?= cargo
+
+.PHONY: help setup build demo test lint bench fmt clean
+
+help:
+	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
+	@echo "make test    format, lints, and every test"
+	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, end_to_end"
+	@echo "make build   the release binary, target/release/face-edge"
+	@echo "make setup   Debian packages and ONNX Runtime, nothing else"
+	@echo "make fmt     formats the source"
+
+setup:
+	@sh scripts/setup.sh
+
+build: setup
+	$(CARGO) build --release --locked
+
+demo: build
+	@VIDEO="$(VIDEO)" sh scripts/demo.sh
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+test: setup lint
+	$(CARGO) test --locked
+	@sh models/train/smoke.sh
+
+bench: setup
+	$(CARGO) bench --locked
+
+fmt:
+	$(CARGO) fmt
+
+clean:
+	rm -rf target demo-out .venv .runtime
