@@ -103,6 +103,14 @@ pub struct Outputs {
     pub localpath: Option<LocalPath>,
 }
 
+impl Outputs {
+    /// Whether any output asks for this kind of message.
+    pub fn want(&self, category: Category) -> bool {
+        let webhook = self.webhook.iter().any(|output| output.categories.contains(&category));
+        webhook || self.localpath.iter().any(|output| output.categories.contains(&category))
+    }
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub url: String,

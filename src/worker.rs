@@ -1,0 +1,272 @@
+//! The way of a frame: lease → detect → rules → picture → message → outbox.
+//!
+//! A detector thread runs [`work`]. It takes one camera's newest frame together with that camera's [`Analysis`],
+//! finds the faces, lets the rules decide, cuts and encodes only what is sent, and hands the messages on. A frame is
+//! analysed under one [`Settings`] from beginning to end, so a rule never sees half of an old and half of a new
+//! configuration.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, StreamTime, Task, UnixMs};
+use crate::frame::Frame;
+use crate::mailbox::{Mail, Mailbox};
+use crate::rules::{Engine, Measure, Outcome, Sending, View, measure};
+use crate::snapshot::{self, Crop, SnapshotError};
+
+/// Finds faces in a frame; `window_px` is the range of face sizes that the task wants.
+pub trait FindFaces {
+    type Error: std::fmt::Display;
+    fn find(&mut self, frame: &Frame, window_px: (f32, f32)) -> Result<Vec<Detection>, Self::Error>;
+}
+
+/// Takes messages on; returns when they are safe (committed, or written), waiting as long as that takes.
+pub trait Outbound: Send + Sync {
+    fn send(&self, task: &Task, messages: Vec<Message>);
+}
+
+/// What a camera's frames are analysed by.
+pub struct Settings {
+    pub task: Task,
+    pub node_id: String,
+}
+
+/// Counted for one camera; read by status and metrics.
+#[derive(Default)]
+pub struct Progress {
+    pub frames_analysed: AtomicU64,
+    pub frames_failed: AtomicU64,
+    pub faces_detected: AtomicU64,
+    pub pictures_sent: AtomicU64,
+    pub detect_ns: AtomicU64,
+    pub analyse_ns: AtomicU64,
+}
+
+/// What one camera's analysis remembers between frames.
+pub struct Analysis {
+    settings: Arc<ArcSwap<Settings>>,
+    current: Arc<Settings>,
+    engine: Engine<Arc<Picture>>,
+    /// Track ids are made of it: the same run names a track the same way.
+    session: Uuid,
+    last_time: StreamTime,
+    progress: Arc<Progress>,
+    observer: Box<dyn Observer>,
+}
+
+/// Told what the rules decided, and when a stream's last frame has been dealt with.
+pub trait Observer: Send {
+    fn decided(&mut self, session: Uuid, outcome: &Outcome<Arc<Picture>>);
+    fn drained(&mut self);
+}
+
+impl Analysis {
+    pub fn new(
+        settings: Arc<ArcSwap<Settings>>,
+        session: Uuid,
+        new_track_score: f32,
+        progress: Arc<Progress>,
+        observer: Box<dyn Observer>,
+    ) -> Self {
+        let current = settings.load_full();
+        let engine = Engine::new(Arc::new(current.task.rules.clone()), new_track_score);
+        Self { settings, current, engine, session, last_time: StreamTime::ZERO, progress, observer }
+    }
+
+    /// Takes up changed settings, between frames.
+    fn refresh(&mut self) {
+        let newest = self.settings.load_full();
+        if Arc::ptr_eq(&newest, &self.current) {
+            return;
+        }
+        if newest.task.rules != self.current.task.rules {
+            self.engine.set_rules(Arc::new(newest.task.rules.clone()));
+        }
+        self.current = newest;
+    }
+
+    fn face_id(&self, track: u64) -> Uuid {
+        Uuid::new_v5(&self.session, &track.to_be_bytes())
+    }
+}
+
+/// Serves cameras in turn until the mailbox closes.
+pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outbound: &dyn Outbound) {
+    while let Some(mut lease) = mailbox.lease() {
+        let (mail, analysis) = lease.parts();
+        analysis.refresh();
+        match mail {
+            Mail::Frame(frame) => analyse(frame, analysis, finder, outbound),
+            Mail::End => {
+                let outcome = analysis.engine.finish(analysis.last_time);
+                emit(analysis, &outcome, outbound);
+                analysis.observer.drained();
+            }
+        }
+    }
+}
+
+fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
+    let started = clock::monotonic();
+    let rules = &analysis.current.task.rules;
+    let detections = match finder.find(frame, (rules.min_size_px, rules.max_size_px)) {
+        Ok(detections) => detections,
+        Err(error) => {
+            analysis.progress.frames_failed.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(task = %analysis.current.task.id, %error, "detection failed, frame left out");
+            return;
+        }
+    };
+    let detect_ns = started.elapsed().as_nanos() as u64;
+
+    let wants_origin = rules.send_origin_image && analysis.current.task.outputs.want(Category::OriginImage);
+    let mut view = FrameView { frame, keep_frame: wants_origin, origin: None };
+    let outcome = analysis.engine.observe(frame.stream_time, &detections, &mut view);
+    analysis.last_time = frame.stream_time;
+    emit(analysis, &outcome, outbound);
+
+    let progress = &analysis.progress;
+    progress.frames_analysed.fetch_add(1, Ordering::Relaxed);
+    progress.faces_detected.fetch_add(detections.len() as u64, Ordering::Relaxed);
+    progress.detect_ns.fetch_add(detect_ns, Ordering::Relaxed);
+    progress.analyse_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+}
+
+/// What the rules keep of a frame for one face.
+pub struct Picture {
+    crop: Crop,
+    detection_id: Uuid,
+    origin: Arc<Origin>,
+}
+
+/// The frame behind pictures, joined by its id; its pixels are kept only where an OriginImage is wanted.
+struct Origin {
+    id: Uuid,
+    taken_at: UnixMs,
+    frame: Option<Frame>,
+    sent: AtomicBool,
+}
+
+/// The present frame, as the rules may ask of it.
+struct FrameView<'a> {
+    frame: &'a Frame,
+    keep_frame: bool,
+    origin: Option<Arc<Origin>>,
+}
+
+impl View for FrameView<'_> {
+    type Picture = Arc<Picture>;
+
+    fn measure(&mut self, face: &Detection) -> Measure {
+        let planes = self.frame.planes();
+        measure::measure(planes.y, planes.y_stride, planes.width, planes.height, &face.bbox)
+    }
+
+    fn cut(&mut self, face: &Detection) -> Arc<Picture> {
+        let frame = self.frame;
+        let origin = self.origin.get_or_insert_with(|| {
+            Arc::new(Origin {
+                id: Uuid::new_v4(),
+                taken_at: frame.taken_at,
+                frame: self.keep_frame.then(|| frame.clone()),
+                sent: AtomicBool::new(false),
+            })
+        });
+        Arc::new(Picture {
+            crop: Crop::of_face(&frame.planes(), frame.color, &face.bbox),
+            detection_id: Uuid::new_v4(),
+            origin: Arc::clone(origin),
+        })
+    }
+}
+
+fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn Outbound) {
+    analysis.observer.decided(analysis.session, outcome);
+    if outcome.sendings.is_empty() {
+        return;
+    }
+    match messages(analysis, &outcome.sendings) {
+        Ok(messages) => {
+            analysis.progress.pictures_sent.fetch_add(outcome.sendings.len() as u64, Ordering::Relaxed);
+            outbound.send(&analysis.current.task, messages);
+        }
+        Err(error) => tracing::error!(task = %analysis.current.task.id, %error, "picture lost"),
+    }
+}
+
+/// The faces, and then the frames they were cut from, each frame once.
+fn messages(analysis: &Analysis, sendings: &[Sending<Arc<Picture>>]) -> Result<Vec<Message>, SnapshotError> {
+    let mut out = Vec::with_capacity(sendings.len() + 1);
+    if analysis.current.task.outputs.want(Category::FaceImage) {
+        for sending in sendings {
+            out.push(Message::Face(face_image(analysis, sending)?));
+        }
+    }
+    for sending in sendings {
+        let origin = &sending.shot.picture.origin;
+        if let Some(frame) = &origin.frame
+            && !origin.sent.swap(true, Ordering::Relaxed)
+        {
+            let same_frame = sendings.iter().filter(|other| other.shot.picture.origin.id == origin.id);
+            let faces = same_frame.map(|other| origin_face(analysis, other)).collect();
+            out.push(Message::Origin(origin_image(analysis, origin, frame, faces)?));
+        }
+    }
+    Ok(out)
+}
+
+fn face_image(analysis: &Analysis, sending: &Sending<Arc<Picture>>) -> Result<FaceImage, SnapshotError> {
+    let Settings { task, node_id } = &*analysis.current;
+    let Sending { track, seq, reason, shot } = sending;
+    let picture = &shot.picture;
+    Ok(FaceImage {
+        message_id: Uuid::new_v4(),
+        task_id: task.id.clone(),
+        stream_id: task.stream_id(),
+        node_id: node_id.clone(),
+        face_id: analysis.face_id(*track),
+        detection_id: picture.detection_id,
+        origin_image_id: picture.origin.id,
+        taken_at: picture.origin.taken_at,
+        stream_time: shot.at,
+        bbox: shot.detection.bbox,
+        confidence: shot.detection.score,
+        quality: shot.quality.score,
+        landmarks: shot.detection.landmarks,
+        reason: *reason,
+        seq: *seq,
+        jpeg: picture.crop.jpeg(task.rules.jpeg_quality)?.into(),
+    })
+}
+
+fn origin_face(analysis: &Analysis, sending: &Sending<Arc<Picture>>) -> OriginFace {
+    OriginFace {
+        face_id: analysis.face_id(sending.track),
+        detection_id: sending.shot.picture.detection_id,
+        bbox: sending.shot.detection.bbox,
+    }
+}
+
+fn origin_image(
+    analysis: &Analysis,
+    origin: &Origin,
+    frame: &Frame,
+    faces: Vec<OriginFace>,
+) -> Result<OriginImage, SnapshotError> {
+    let Settings { task, node_id } = &*analysis.current;
+    Ok(OriginImage {
+        message_id: Uuid::new_v4(),
+        task_id: task.id.clone(),
+        stream_id: task.stream_id(),
+        node_id: node_id.clone(),
+        origin_image_id: origin.id,
+        taken_at: origin.taken_at,
+        stream_time: frame.stream_time,
+        faces,
+        jpeg: snapshot::jpeg(&frame.planes(), frame.color, task.rules.jpeg_quality)?.into(),
+    })
+}
