@@ -1,0 +1,124 @@
+//! The whole program over decoding alone: `face-edge run` at max pace on a 1080p H.264 clip, every fifth frame
+//! analysed, against the same decoder on one thread with nothing behind it. Both run as child processes, in turn,
+//! and are charged user and system time, so the ratio holds on a busy machine.
+//!
+//! `CLIP=file.mp4` chooses the clip; else one of ../shared/videos, else the drawn scene is rendered.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use face_edge::media;
+use face_edge::sim::scene;
+use nix::sys::resource::{UsageWho, getrusage};
+
+const ROUNDS: usize = 5;
+const DECODE_ONLY: &str = "FACE_EDGE_BENCH_DECODE_ONLY";
+
+/// A size window, and what it stands for.
+struct Case {
+    name: &'static str,
+    window_px: (u32, u32),
+    bound: f64,
+}
+
+const CASES: [Case; 2] = [
+    Case { name: "640x384 input (window 38..1200)", window_px: (38, 1200), bound: 1.37 },
+    Case { name: "the sample's window 120..800", window_px: (120, 800), bound: 1.20 },
+];
+
+fn main() {
+    if let Some(clip) = std::env::var_os(DECODE_ONLY) {
+        let frames = media::measure_decode(Path::new(&clip)).expect("the clip decodes");
+        println!("{frames}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clip = clip(folder.path());
+    let model = std::env::var("MODEL").unwrap_or_else(|_| best_model());
+    println!("end_to_end: {} with {model}, every fifth frame, CPU seconds (user+sys), {ROUNDS} rounds", clip.display());
+    for case in &CASES {
+        measure(case, &clip, &model, folder.path());
+    }
+}
+
+fn measure(case: &Case, clip: &Path, model: &str, folder: &Path) {
+    let task = folder.join("task.json");
+    std::fs::write(&task, task_json(case.window_px)).expect("a temporary file");
+    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
+        .map(|_| {
+            let alone = cpu_seconds(&mut decode_alone(clip));
+            (alone, cpu_seconds(&mut whole_program(&task, clip, model, &folder.join("out"))))
+        })
+        .collect();
+    rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+    let (alone, whole) = rounds[ROUNDS / 2];
+    let frames = frames(clip);
+    println!(
+        "end_to_end/{}: decode {alone:.2} s, whole {whole:.2} s, ratio {:.3} (bound {:.2}); {:.1} analysed frames a CPU second",
+        case.name,
+        whole / alone,
+        case.bound,
+        frames as f64 / 5.0 / whole,
+    );
+}
+
+fn decode_alone(clip: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.env(DECODE_ONLY, clip);
+    command
+}
+
+fn whole_program(task: &Path, clip: &Path, model: &str, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_face-edge"));
+    command.arg("run").arg(task).arg("--output").arg(out).args(["--pace", "max", "--model", model]);
+    command.arg("--input").arg(format!("file://{}", clip.display()));
+    if Path::new("../shared/models").is_dir() {
+        command.args(["--models", "../shared/models"]);
+    }
+    command
+}
+
+/// User and system time of one child, which must succeed.
+fn cpu_seconds(command: &mut Command) -> f64 {
+    let spent = || {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel counts");
+        let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+        seconds(usage.user_time()) + seconds(usage.system_time())
+    };
+    let before = spent();
+    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    spent() - before
+}
+
+fn frames(clip: &Path) -> u64 {
+    let output = decode_alone(clip).output().expect("the program starts");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of frames")
+}
+
+fn clip(folder: &Path) -> PathBuf {
+    let shared = Path::new("../shared/videos/third_party_no_licence/crowd_1080p.mp4");
+    if let Some(own) = std::env::var_os("CLIP") {
+        PathBuf::from(own).canonicalize().expect("CLIP names a file")
+    } else if let Ok(path) = shared.canonicalize() {
+        path
+    } else {
+        println!("end_to_end: ../shared/videos is absent, rendering the drawn scene");
+        scene::render(folder).expect("the scene renders")
+    }
+}
+
+fn best_model() -> String {
+    let name = if Path::new("../shared/models/yunet").is_dir() { "yunet_n" } else { "default" };
+    name.to_owned()
+}
+
+fn task_json((min, max): (u32, u32)) -> String {
+    format!(
+        r#"{{"name": "bench", "service_version": "3.0", "edge_pool_id": "default",
+            "input": {{"type": "url", "data": [{{"url": "file:///replaced-by-input"}}]}},
+            "output": {{"localpath": {{"mount_source_path": "/replaced-by-output", "data_category": ["FaceImage"]}}}},
+            "service_config": {{"common": {{"detection_min_size": {min}, "detection_max_size": {max},
+                "face_repeat_send_sw": 1, "face_repeat_send_interval": 1, "frame_skip_number": 4}}}}}}"#
+    )
+}
