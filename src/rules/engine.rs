@@ -1,0 +1,193 @@
+//! The rules of one stream: detections of one frame after the other in, pictures to send and reasons out.
+//!
+//! What happens depends on the sequence of stream times and detections alone. Memory is bounded: a number of tracks,
+//! and one picture for each that waits for something.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Detection, Reason, Rules, StreamTime};
+
+use super::filter::rejection;
+use super::ledger::{Ledger, Look};
+use super::measure::Measure;
+use super::quality::Quality;
+use super::tracker::{Track, Tracker};
+use super::verdict::{Note, Tally, Verdict, What};
+
+/// A clock that goes back by less than this is held still; by more, and it is a new stream.
+const BACKWARDS_MAX: Duration = Duration::from_secs(1);
+
+/// What the rules ask of the present frame. The pixels stay outside.
+pub trait View {
+    type Picture;
+
+    /// Width and height in pixels.
+    fn frame_size(&self) -> (f32, f32);
+
+    /// Asked for faces that pass the filter and may be sent.
+    fn measure(&mut self, face: &Detection) -> Measure;
+
+    /// The face's picture out of this frame; asked when it is the best so far or is to be sent.
+    fn cut(&mut self, face: &Detection) -> Self::Picture;
+}
+
+/// A picture of a face and what is known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shot<P> {
+    pub at: StreamTime,
+    pub detection: Detection,
+    pub quality: Quality,
+    pub picture: P,
+}
+
+/// A picture that is to leave now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sending<P> {
+    pub track: u64,
+    /// Counts this track's pictures, from 1.
+    pub seq: u32,
+    pub reason: Reason,
+    pub shot: Shot<P>,
+}
+
+/// What one observation led to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome<P> {
+    /// By track; of one track in the order of time.
+    pub sendings: Vec<Sending<P>>,
+    pub notes: Vec<Note>,
+}
+
+impl<P> Default for Outcome<P> {
+    fn default() -> Self {
+        Self { sendings: Vec::new(), notes: Vec::new() }
+    }
+}
+
+/// The state of one stream. `P` is whatever stands for a picture.
+pub struct Engine<P> {
+    rules: Arc<Rules>,
+    rules_since: StreamTime,
+    tracker: Tracker<Ledger<P>>,
+    last: StreamTime,
+    tally: Tally,
+}
+
+impl<P> Engine<P> {
+    /// Detections from `new_track_score` begin tracks; fainter ones only continue them.
+    pub fn new(rules: Arc<Rules>, new_track_score: f32) -> Self {
+        Self {
+            rules,
+            rules_since: StreamTime::ZERO,
+            tracker: Tracker::new(new_track_score),
+            last: StreamTime::ZERO,
+            tally: Tally::default(),
+        }
+    }
+
+    /// From the next observation on. The tracks live on, and what was sent stays sent.
+    pub fn set_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        self.rules_since = self.last;
+        for track in &mut self.tracker.tracks {
+            track.memory.set_rules(&self.rules, self.last);
+        }
+    }
+
+    /// All detections of the frame shown at `now`, those below `new_track_score` included. To be called for every
+    /// analysed frame, also without detections: time passes by it.
+    pub fn observe<V: View<Picture = P>>(
+        &mut self,
+        now: StreamTime,
+        detections: &[Detection],
+        view: &mut V,
+    ) -> Outcome<P> {
+        let mut outcome = self.restart_if_back(now);
+        let now = now.max(self.last);
+        self.last = now;
+        for (track, left) in self.tracker.leave(now) {
+            self.end(track, left, &mut outcome);
+        }
+        let tally = &mut self.tally;
+        self.tracker.observe(now, detections, |verdict| tally.add(&verdict));
+        let sure_score = self.tracker.sure_score();
+        for track in &mut self.tracker.tracks {
+            let look = look(&self.rules, self.rules_since, track);
+            track.memory.observe(look, now, track.seen.as_ref(), view, &mut outcome.sendings);
+            let verdict = judge(look, track, sure_score);
+            if track.seen.is_some() {
+                self.tally.add(&verdict);
+            }
+            if track.memory.verdict.is_none_or(|told| told.label() != verdict.label()) {
+                outcome.notes.push(Note { track: track.id, at: now, what: What::Verdict(verdict) });
+            }
+            track.memory.verdict = Some(verdict);
+        }
+        outcome
+    }
+
+    /// The stream is over: every track leaves. The engine can begin anew after it.
+    pub fn finish(&mut self, now: StreamTime) -> Outcome<P> {
+        let now = now.max(self.last);
+        let mut outcome = Outcome::default();
+        for (track, left) in self.tracker.leave(now) {
+            self.end(track, left, &mut outcome);
+        }
+        for track in self.tracker.reset() {
+            self.end(track, now, &mut outcome);
+        }
+        outcome.sendings.sort_by_key(|sending| sending.track);
+        outcome
+    }
+
+    /// How often each verdict was given, since the beginning.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many faces are being tracked.
+    pub fn tracks(&self) -> usize {
+        self.tracker.tracks.len()
+    }
+
+    fn restart_if_back(&mut self, now: StreamTime) -> Outcome<P> {
+        if now + BACKWARDS_MAX >= self.last {
+            return Outcome::default();
+        }
+        let outcome = self.finish(self.last);
+        self.last = now;
+        self.rules_since = now;
+        outcome
+    }
+
+    fn end(&mut self, mut track: Track<Ledger<P>>, left: StreamTime, outcome: &mut Outcome<P>) {
+        let look = look(&self.rules, self.rules_since, &track);
+        let last = track.memory.leave(look, left, &mut outcome.sendings);
+        let last = last.unwrap_or_else(|| unconfirmed(&track, self.tracker.sure_score()));
+        if let Verdict::LeftBeforeFirstSend { .. } = last {
+            self.tally.add(&last);
+        }
+        let what = What::Ended { sent: track.memory.sent(), last };
+        outcome.notes.push(Note { track: track.id, at: left, what });
+    }
+}
+
+fn look<'a, P>(rules: &'a Rules, rules_since: StreamTime, track: &Track<Ledger<P>>) -> Look<'a> {
+    Look { track: track.id, rules, rules_since, confirmed_at: track.confirmed_at }
+}
+
+/// What keeps this track from being sent (again) in this frame. A face that is out of sight keeps its last verdict,
+/// until that has been overtaken by its first sending.
+fn judge<P>(look: Look, track: &Track<Ledger<P>>, sure_score: f32) -> Verdict {
+    let standing = || track.memory.standing(look).unwrap_or_else(|| unconfirmed(track, sure_score));
+    match (&track.seen, track.memory.verdict) {
+        (Some(detection), _) => rejection(look.rules, &detection.bbox).unwrap_or_else(standing),
+        (None, Some(told)) if !matches!(told, Verdict::WaitingForFirstSend { .. }) => told,
+        (None, _) => standing(),
+    }
+}
+
+fn unconfirmed<P>(track: &Track<Ledger<P>>, sure_score: f32) -> Verdict {
+    Verdict::Unconfirmed { score: track.best_score, needed: sure_score }
+}
