@@ -7,3 +7,4 @@ pub mod frame;
 pub mod mailbox;
 pub mod snapshot;
 pub mod rules;
+pub mod task_json;
