@@ -15,7 +15,7 @@ use crate::clock;
 use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, StreamTime, Task, UnixMs};
 use crate::frame::Frame;
 use crate::mailbox::{Mail, Mailbox};
-use crate::rules::{Engine, Measure, Outcome, Sending, View, measure};
+use crate::rules::{self, Engine, Measure, Outcome, Sending, View};
 use crate::snapshot::{self, Crop, SnapshotError};
 
 /// Finds faces in a frame; `window_px` is the range of face sizes that the task wants.
@@ -161,9 +161,14 @@ struct FrameView<'a> {
 impl View for FrameView<'_> {
     type Picture = Arc<Picture>;
 
+    fn frame_size(&self) -> (f32, f32) {
+        let (width, height) = self.frame.size();
+        (width as f32, height as f32)
+    }
+
     fn measure(&mut self, face: &Detection) -> Measure {
         let planes = self.frame.planes();
-        measure::measure(planes.y, planes.y_stride, planes.width, planes.height, &face.bbox)
+        rules::measure(planes.y, planes.y_stride, planes.width, planes.height, face.bbox)
     }
 
     fn cut(&mut self, face: &Detection) -> Arc<Picture> {

@@ -1,6 +1,5 @@
-//! One integration binary: a module a topic.
-
-mod layers;
 //! The one integration binary: a module a topic.
 
+mod layers;
 mod task_json;
+mod worker;
