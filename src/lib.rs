@@ -10,3 +10,4 @@ pub mod snapshot;
 pub mod supervisor;
 pub mod task_json;
 pub mod worker;
+pub mod media;

@@ -3,3 +3,4 @@
 mod layers;
 mod task_json;
 mod worker;
+mod media;

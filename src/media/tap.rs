@@ -1,0 +1,165 @@
+//! The appsink's callback: counts each decoded frame, and hands the wanted ones on by reference.
+//!
+//! Runs in GStreamer's streaming thread. A frame that is not wanted goes back to the decoder at once, not mapped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gst_video::VideoInfo;
+use parking_lot::Mutex;
+
+use super::FrameSink;
+use super::sample::{DecodedPicture, color};
+use super::timeline::Timeline;
+use crate::clock;
+use crate::domain::{StreamTime, UnixMs};
+use crate::frame::Frame;
+
+/// How often a wait for the analysis looks whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What outlives a connection: shared by a camera's tap and its supervisor.
+pub struct Feed {
+    pub sink: Arc<dyn FrameSink>,
+    pub frame_skip: Arc<AtomicU32>,
+    pub stopping: AtomicBool,
+    pub decoded: AtomicU64,
+    /// The same in both ways to play, so that they give the same messages.
+    pub timeline: Mutex<Timeline>,
+    /// Of the very first frame.
+    pub start: Mutex<Option<(Instant, UnixMs)>>,
+}
+
+/// One connection.
+pub struct Tap {
+    feed: Arc<Feed>,
+    /// Unknown until the first frame for http.
+    is_file: Option<bool>,
+    info: Option<(gst::Caps, VideoInfo)>,
+    seen: Arc<Seen>,
+}
+
+/// What the supervisor wants to know of a connection.
+pub struct Seen {
+    pub last_frame: Mutex<Instant>,
+    pub first: Mutex<Option<FirstFrame>>,
+    pub last_time: Mutex<StreamTime>,
+}
+
+#[derive(Clone, Copy)]
+pub struct FirstFrame {
+    pub width: u32,
+    pub height: u32,
+    pub is_file: bool,
+    pub at: Instant,
+}
+
+impl Seen {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            last_frame: Mutex::new(clock::monotonic()),
+            first: Mutex::new(None),
+            last_time: Mutex::new(StreamTime::ZERO),
+        })
+    }
+}
+
+impl Tap {
+    pub fn install(sink: &gst_app::AppSink, feed: Arc<Feed>, is_file: Option<bool>, seen: Arc<Seen>) {
+        feed.timeline.lock().reconnected();
+        let mut tap = Self { feed, is_file, info: None, seen };
+        sink.set_caps(Some(&super::link::sink_caps()));
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    tap.take(sink, &sample)
+                })
+                .build(),
+        );
+    }
+
+    fn take(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
+        let info = self.info(sample.caps()).ok_or(gst::FlowError::NotNegotiated)?;
+        let now = clock::monotonic();
+        *self.seen.last_frame.lock() = now;
+        let is_file = self.is_file.unwrap_or_else(|| self.decide(sink));
+        if self.seen.first.lock().is_none() {
+            *self.seen.first.lock() = Some(FirstFrame { width: info.width(), height: info.height(), is_file, at: now });
+        }
+        let number = self.feed.decoded.fetch_add(1, Ordering::Relaxed);
+        let (stream_time, taken_at) = self.times(&buffer, &info, is_file, now);
+        *self.seen.last_time.lock() = stream_time;
+        let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
+        let every = u64::from(self.feed.frame_skip.load(Ordering::Relaxed)) + 1;
+        if damaged || !number.is_multiple_of(every) {
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let picture = DecodedPicture::map(buffer, &info).ok_or(gst::FlowError::NotNegotiated)?;
+        let frame = Frame { buffer: Arc::new(picture), color: color(&info), stream_time, taken_at, number };
+        self.hand_on(frame, is_file)
+    }
+
+    /// Decides for http whether this is a file: it has an end in bytes and in time.
+    fn decide(&mut self, sink: &gst_app::AppSink) -> bool {
+        let pad = sink.static_pad("sink");
+        let ends = pad.as_ref().is_some_and(|p| {
+            p.peer_query_duration::<gst::ClockTime>().is_some()
+                && p.peer_query_duration::<gst::format::Bytes>().is_some()
+        });
+        self.is_file = Some(ends);
+        if !ends {
+            sink.set_sync(false);
+        }
+        ends
+    }
+
+    fn info(&mut self, caps: Option<&gst::CapsRef>) -> Option<VideoInfo> {
+        let caps = caps?;
+        match &self.info {
+            Some((known, info)) if known.as_ptr() == caps.as_ptr() => Some(info.clone()),
+            _ => {
+                let info = VideoInfo::from_caps(caps).ok()?;
+                self.info = Some((caps.to_owned(), info.clone()));
+                Some(info)
+            }
+        }
+    }
+
+    fn times(&self, buffer: &gst::BufferRef, info: &VideoInfo, is_file: bool, now: Instant) -> (StreamTime, UnixMs) {
+        let (start, start_wall) = *self.feed.start.lock().get_or_insert_with(|| (now, clock::unix_ms()));
+        let pts_ns = buffer.pts().map(gst::ClockTime::nseconds);
+        let mut timeline = self.feed.timeline.lock();
+        if is_file {
+            let time = timeline.file(pts_ns, frame_ns(info));
+            return (time, start_wall + time.since(StreamTime::ZERO));
+        }
+        (timeline.live(pts_ns, now.saturating_duration_since(start)), clock::unix_ms())
+    }
+
+    fn hand_on(&self, frame: Frame, is_file: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if !is_file {
+            self.feed.sink.offer(frame);
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let mut waiting = frame;
+        while !self.feed.stopping.load(Ordering::Acquire) {
+            match self.feed.sink.offer_waiting(waiting, PATIENCE) {
+                Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                Err(back) => waiting = back,
+            }
+            // Waiting for the analysis is no silence of the source.
+            *self.seen.last_frame.lock() = clock::monotonic();
+        }
+        Err(gst::FlowError::Flushing)
+    }
+}
+
+fn frame_ns(info: &VideoInfo) -> u64 {
+    let fps = info.fps();
+    let (num, den) = (fps.numer().max(0) as u64, fps.denom().max(0) as u64);
+    (1_000_000_000 * den).checked_div(num).unwrap_or(40_000_000)
+}
