@@ -4,3 +4,8 @@ mod layers;
 mod task_json;
 mod worker;
 mod media;
+//! One binary for all integration tests: a module a topic.
+
+mod detect;
+mod golden;
+mod support;
