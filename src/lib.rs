@@ -5,3 +5,4 @@ pub mod clock;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;
+pub mod store;
