@@ -12,3 +12,4 @@ pub mod supervisor;
 pub mod task_json;
 pub mod worker;
 pub mod media;
+pub mod store;

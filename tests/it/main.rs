@@ -9,3 +9,4 @@ mod media;
 mod detect;
 mod golden;
 mod support;
+mod outbox;
