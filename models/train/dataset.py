@@ -217,7 +217,7 @@ class FaceSamples(IterableDataset):
         seed = [self.seed, self.round, worker.id if worker else 0]
         rng = np.random.default_rng(seed)
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        teacher = YuNetLike(self.teacher) if self.teacher else None
+        teacher = YuNetLike(self.teacher, features=True) if self.teacher else None
         maker = SampleMaker(self.cache, self.size, rng)
         while True:
             picture, faces = maker.sample()
@@ -231,10 +231,10 @@ class FaceSamples(IterableDataset):
 
 def collate(samples: list[tuple[np.ndarray, targets.Targets]]) -> Batch:
     pictures = torch.from_numpy(np.stack([picture for picture, _ in samples])).permute(0, 3, 1, 2)
-    dense = [np.stack([getattr(t, name) for _, t in samples]) for name in list(Batch.__dataclass_fields__)[1:7]]
+    dense = [np.stack([getattr(t, name) for _, t in samples]) for name in list(Batch.__dataclass_fields__)[1:8]]
     rows = [
         np.concatenate([np.full((len(t.assign), 1), i), t.assign.boxes, t.assign.points.reshape(-1, 10), t.assign.has_points[:, None]], 1)
         for i, (_, t) in enumerate(samples)
     ]
     faces = torch.from_numpy(np.concatenate(rows).astype(np.float32))
-    return Batch(pictures, *(torch.from_numpy(d.astype(np.float32)) for d in dense), faces)
+    return Batch(pictures, *(torch.from_numpy(d) for d in dense), faces)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 
 from .faces import nms
@@ -22,14 +23,36 @@ class Maps:
     scores: np.ndarray  # [cells] 0..1
     boxes: np.ndarray  # [cells, 4] left, top, right, bottom in pixels
     points: np.ndarray  # [cells, 5, 2] pixels
+    features: np.ndarray | None = None  # [cells, channels] what the outputs are computed from, if asked for
 
 
-def open_session(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
+def open_session(model: str | Path | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """`model`: a file or its contents."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    model = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def with_feature_outputs(path: str | Path) -> tuple[bytes, list[str]]:
+    """A YuNet file that also gives the feature maps [1, channels, rows, columns] its output branches start from.
+
+    They are found from cls_s backwards: the last two operators of the branch that are convolutions, and their input.
+    """
+    model = onnx.load(str(path))
+    makers = {output: node for node in model.graph.node for output in node.output}
+    names = []
+    for stride in STRIDES:
+        name, convolutions = f"cls_{stride}", 0
+        while convolutions < 2:
+            node = makers[name]
+            convolutions += node.op_type == "Conv"
+            name = node.input[0]
+        names.append(name)
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return model.SerializeToString(), names
 
 
 def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,22 +68,25 @@ def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 class YuNetLike:
     """A file with outputs cls, obj, bbox, kps for each stride; any input size that is a multiple of 32."""
 
-    def __init__(self, path: str | Path):
-        self.session = open_session(path)
+    def __init__(self, path: str | Path, features: bool = False):
+        model, self.features = with_feature_outputs(path) if features else (path, [])
+        self.session = open_session(model)
         self.input = self.session.get_inputs()[0].name
         self.outputs = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
 
     def maps(self, picture: np.ndarray) -> Maps:
         """`picture`: BGR uint8 [H, W, 3], sides multiples of 32."""
         planes = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
-        out = self.session.run(self.outputs, {self.input: planes})
+        out = self.session.run(self.outputs + self.features, {self.input: planes})
         cls, obj, box, points = (np.concatenate([o[0] for o in out[i : i + 3]]) for i in (0, 3, 6, 9))
         cells, strides = grid(*picture.shape[:2])
         scores = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
         centres = (cells + box[:, :2]) * strides[:, None]
         half = np.exp(np.clip(box[:, 2:], -9, 9)) * strides[:, None] / 2
         points = (points.reshape(-1, 5, 2) + cells[:, None]) * strides[:, None, None]
-        return Maps(scores, np.concatenate([centres - half, centres + half], 1), points)
+        features = [f[0].reshape(f.shape[1], -1).T for f in out[12:]]
+        boxes = np.concatenate([centres - half, centres + half], 1)
+        return Maps(scores, boxes, points, np.concatenate(features) if features else None)
 
     def detect(self, picture: np.ndarray, long_side: int | None, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes [n, 4], scores [n], points [n, 5, 2] in the picture's pixels; the picture is brought to `long_side` first."""

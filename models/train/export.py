@@ -34,7 +34,7 @@ class YuNetOutputs(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         quality, boxes, points = [], [], []
-        for feature, parts in zip(self.net.features(x), self.parts):
+        for feature, parts in zip(self.net.heads(x), self.parts):
             q, b, p = (part(feature).permute(0, 2, 3, 1).reshape(1, -1, part.out_channels) for part in parts)
             quality.append(q.sigmoid()), boxes.append(b), points.append(p)
         return *quality, *[q.clone() for q in quality], *boxes, *points

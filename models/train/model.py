@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 STRIDES = (8, 16, 32)
 CHANNELS = 15
+NECK = 48
 QUALITY, BOX, POINTS = slice(0, 1), slice(1, 5), slice(5, 15)
 INPUT_SCALE = 1 / 64  # in front of the first convolution; export folds it in
 
@@ -60,14 +61,14 @@ def stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 
 
 class FaceNet(nn.Module):
-    def __init__(self, neck: int = 48):
+    def __init__(self):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(inplace=True), ConvBn(16, 32, 3, 2), Block(32, 32))
         self.s8, self.s16, self.s32 = stage(32, 64, 3), stage(64, 96, 3), stage(96, 96, 1)
-        self.lat = nn.ModuleList([nn.Conv2d(channels, neck, 1) for channels in (64, 96, 96)])
-        self.smooth = nn.ModuleList([Block(neck, neck) for _ in STRIDES])
-        self.head = nn.ModuleList([Block(neck, neck) for _ in STRIDES])
-        self.out = nn.ModuleList([nn.Conv2d(neck, CHANNELS, 1) for _ in STRIDES])
+        self.lat = nn.ModuleList([nn.Conv2d(channels, NECK, 1) for channels in (64, 96, 96)])
+        self.smooth = nn.ModuleList([Block(NECK, NECK) for _ in STRIDES])
+        self.head = nn.ModuleList([Block(NECK, NECK) for _ in STRIDES])
+        self.out = nn.ModuleList([nn.Conv2d(NECK, CHANNELS, 1) for _ in STRIDES])
         self.input_scale = INPUT_SCALE
         self._initialise()
 
@@ -81,8 +82,8 @@ class FaceNet(nn.Module):
             with torch.no_grad():
                 out.bias[:5] = torch.tensor([-4.6, 0.5, 0.5, 1.2, 1.2])
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Neck features [B, 48, H/s, W/s] for each stride s."""
+    def neck(self, x: Tensor) -> list[Tensor]:
+        """Features [B, NECK, H/s, W/s] for each stride s."""
         if self.input_scale != 1:
             x = x * self.input_scale
         c8 = self.s8(self.stem(x))
@@ -91,12 +92,20 @@ class FaceNet(nn.Module):
         p32 = F.relu(self.lat[2](c32))
         p16 = F.relu(self.lat[1](c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest"))
         p8 = F.relu(self.lat[0](c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest"))
-        return [head(smooth(p)) for p, smooth, head in zip((p8, p16, p32), self.smooth, self.head)]
+        return [smooth(p) for p, smooth in zip((p8, p16, p32), self.smooth)]
+
+    def heads(self, x: Tensor) -> list[Tensor]:
+        """What the output convolutions see, as `neck`."""
+        return [head(f) for f, head in zip(self.neck(x), self.head)]
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, cells, CHANNELS], strides one after the other, rows first."""
-        maps = [out(f) for f, out in zip(self.features(x), self.out)]
-        return torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], 1)
+        return self.with_neck(x)[0]
+
+    def with_neck(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The output of forward and the neck's features."""
+        neck = self.neck(x)
+        return by_cell([out(head(f)) for f, head, out in zip(neck, self.head, self.out)]), neck
 
     def fold(self) -> FaceNet:
         """Fold batch norms and the input scale into the convolutions, for inference; changes this network."""
@@ -112,6 +121,23 @@ class FaceNet(nn.Module):
         self.stem[0].weight.data *= self.input_scale
         self.input_scale = 1
         return self
+
+
+def by_cell(maps: list[Tensor]) -> Tensor:
+    """Maps [B, C, H/s, W/s] of all strides as [B, cells, C]."""
+    return torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], 1)
+
+
+class Adapter(nn.Module):
+    """From the neck's features to the teacher's, for distillation; no part of the detector."""
+
+    def __init__(self, teacher_channels: int = 64):
+        super().__init__()
+        self.adapt = nn.ModuleList([nn.Conv2d(NECK, teacher_channels, 1) for _ in STRIDES])
+
+    def forward(self, neck: list[Tensor]) -> Tensor:
+        """[B, cells, teacher_channels]"""
+        return by_cell([adapt(f) for f, adapt in zip(neck, self.adapt)])
 
 
 def grid(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .dataset import FaceSamples, collate
-from .losses import Batch, DetectionLoss
-from .model import FaceNet
+from .losses import FEATURE_GAIN, Batch, DetectionLoss
+from .model import Adapter, FaceNet
 
 WARM_UP_STEPS = 150
 WEIGHT_DECAY = 0.01
@@ -41,8 +41,9 @@ class Run:
     def __init__(self, out: Path, device: torch.device):
         self.out, self.device = out, device
         self.net = FaceNet().to(device, memory_format=torch.channels_last)
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        self.adapter = Adapter().to(device)
+        parameters = [*self.net.parameters(), *self.adapter.parameters()]
+        decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups)
         self.step = self.samples = self.starts = 0
@@ -57,6 +58,7 @@ class Run:
         if last.exists():
             state = torch.load(last, map_location=self.device, weights_only=True)
             self.net.load_state_dict(state["net"])
+            self.adapter.load_state_dict(state["adapter"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average = state["average"]
             self.step, self.samples, self.starts = state["step"], state["samples"], state["starts"] + 1
@@ -67,7 +69,7 @@ class Run:
 
     def save(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        state = {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
+        state = {"net": self.net.state_dict(), "adapter": self.adapter.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
         state |= {"step": self.step, "samples": self.samples, "starts": self.starts}
         torch.save(state, self.out / "last.tmp")
         os.replace(self.out / "last.tmp", self.out / "last.pt")
@@ -87,8 +89,13 @@ class Run:
         self.net.train()
         pictures = batch.pictures.float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            out = self.net(pictures)
+            out, neck = self.net.with_neck(pictures)
+            imitated = self.adapter(neck) if batch.features.shape[-1] else None
         total, parts = loss(out, batch)
+        if imitated is not None:
+            imitation = loss.imitation(imitated, batch)
+            total = total + FEATURE_GAIN * imitation
+            parts["features"] = imitation.item()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), GRADIENT_CLIP)
