@@ -15,7 +15,7 @@ use crate::clock;
 use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, StreamTime, Task, UnixMs};
 use crate::frame::Frame;
 use crate::mailbox::{Mail, Mailbox};
-use crate::rules::{self, Engine, Measure, Outcome, Sending, View};
+use crate::rules::{self, Engine, Measure, Outcome, Sending, Tally, View};
 use crate::snapshot::{self, Crop, SnapshotError};
 
 /// Finds faces in a frame; `window_px` is the range of face sizes that the task wants.
@@ -60,7 +60,9 @@ pub struct Analysis {
 
 /// Told what the rules decided, and when a stream's last frame has been dealt with.
 pub trait Observer: Send {
-    fn decided(&mut self, session: Uuid, outcome: &Outcome<Arc<Picture>>);
+    /// After each frame; `tally` counts every verdict since the stream's start.
+    fn decided(&mut self, outcome: &Outcome<Arc<Picture>>, tally: &Tally);
+    /// All that was delivered before the stream's end, or before a gap in it, has been dealt with.
     fn drained(&mut self);
 }
 
@@ -190,7 +192,7 @@ impl View for FrameView<'_> {
 }
 
 fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn Outbound) {
-    analysis.observer.decided(analysis.session, outcome);
+    analysis.observer.decided(outcome, analysis.engine.tally());
     if outcome.sendings.is_empty() {
         return;
     }

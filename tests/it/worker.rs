@@ -12,7 +12,7 @@ use face_edge::domain::{
 };
 use face_edge::frame::{Color, Frame, Matrix, OwnedPlanes};
 use face_edge::mailbox::{Mailbox, Sender};
-use face_edge::rules::Outcome;
+use face_edge::rules::{Outcome, Tally};
 use face_edge::worker::{self, Analysis, FindFaces, Observer, Outbound, Picture, Progress, Settings};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ impl Outbound for Kept {
 struct CloseWhenDrained(Arc<Mailbox<Analysis>>);
 
 impl Observer for CloseWhenDrained {
-    fn decided(&mut self, _: Uuid, _: &Outcome<Arc<Picture>>) {}
+    fn decided(&mut self, _: &Outcome<Arc<Picture>>, _: &Tally) {}
     fn drained(&mut self) {
         self.0.close();
     }

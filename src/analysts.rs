@@ -1,0 +1,72 @@
+//! The detector threads: each has its own sessions and serves whichever camera's turn it is.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::detect::{DetectError, Detectors, Model, Runtime, SizeWindow, Thresholds};
+use crate::domain::Detection;
+use crate::frame::Frame;
+use crate::mailbox::Mailbox;
+use crate::worker::{self, Analysis, FindFaces, Outbound};
+
+/// Fainter detections than the model's threshold continue a track through a turned head or a shadow, down to this
+/// part of it; they never begin one.
+const FAINT: f32 = 0.55;
+
+pub struct Analysts {
+    mailbox: Arc<Mailbox<Analysis>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Analysts {
+    pub fn start(
+        count: usize,
+        runtime: &Runtime,
+        model: &Arc<Model>,
+        outbound: &Arc<dyn Outbound>,
+    ) -> std::io::Result<Self> {
+        let mailbox = Mailbox::new();
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let mut finder = Finder::new(runtime, model);
+            let (mailbox, outbound) = (Arc::clone(&mailbox), Arc::clone(outbound));
+            let thread = std::thread::Builder::new()
+                .name(format!("detect-{number}"))
+                .spawn(move || worker::work(&mailbox, &mut finder, &*outbound))?;
+            threads.push(thread);
+        }
+        Ok(Self { mailbox, threads })
+    }
+
+    pub fn mailbox(&self) -> &Arc<Mailbox<Analysis>> {
+        &self.mailbox
+    }
+
+    /// Returns when the frames in hand are through.
+    pub fn stop(self) {
+        self.mailbox.close();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a detector thread had panicked");
+            }
+        }
+    }
+}
+
+struct Finder(Detectors);
+
+impl Finder {
+    fn new(runtime: &Runtime, model: &Arc<Model>) -> Self {
+        let entry = &model.entry;
+        let thresholds = Thresholds { score: entry.score_threshold * FAINT, nms_iou: entry.nms_iou };
+        Self(Detectors::new(runtime, Arc::clone(model)).with_thresholds(thresholds))
+    }
+}
+
+impl FindFaces for Finder {
+    type Error = DetectError;
+
+    fn find(&mut self, frame: &Frame, (min_px, max_px): (f32, f32)) -> Result<Vec<Detection>, DetectError> {
+        self.0.detect(frame, SizeWindow { min_px, max_px })
+    }
+}

@@ -1,0 +1,86 @@
+//! One camera channel: a task's stream from its source to its slot in the mailbox, and the settings its frames are
+//! analysed by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use uuid::Uuid;
+
+use crate::domain::Task;
+use crate::mailbox::{self, Mailbox, Sender};
+use crate::media::{Camera, CameraSpec, CameraState, MediaError, Pace};
+use crate::worker::{Analysis, Observer, Progress, Settings};
+
+/// What every channel of this box has in common.
+pub struct Site {
+    pub node_id: String,
+    pub mailbox: Arc<Mailbox<Analysis>>,
+    /// The model's score from which a detection begins a track.
+    pub new_track_score: f32,
+}
+
+/// Ends when dropped; waits for its camera to let go.
+pub struct Channel {
+    // Declared before the sender: the camera must be gone before its slot is.
+    camera: Option<Camera>,
+    sender: Arc<Sender<Analysis>>,
+    settings: Arc<ArcSwap<Settings>>,
+    frame_skip: Arc<AtomicU32>,
+    progress: Arc<Progress>,
+}
+
+impl Channel {
+    /// `session` names this run's tracks; `on_state` is called from the camera's thread.
+    pub fn start(
+        site: &Site,
+        task: Task,
+        url: &str,
+        pace: Pace,
+        session: Uuid,
+        observer: Box<dyn Observer>,
+        on_state: impl Fn(CameraState) + Send + 'static,
+    ) -> Result<Self, MediaError> {
+        let frame_skip = Arc::new(AtomicU32::new(task.rules.frame_skip));
+        let settings = Arc::new(ArcSwap::from_pointee(Settings { task, node_id: site.node_id.clone() }));
+        let progress = Arc::new(Progress::default());
+        let analysis =
+            Analysis::new(Arc::clone(&settings), session, site.new_track_score, Arc::clone(&progress), observer);
+        let sender = Arc::new(site.mailbox.open(analysis));
+        let spec = CameraSpec { frame_skip: Arc::clone(&frame_skip), ..CameraSpec::new(url, pace) };
+        let for_gaps = Arc::clone(&sender);
+        let camera = Camera::start(spec, Arc::<Sender<Analysis>>::clone(&sender), move |state| {
+            if matches!(state, CameraState::Recovering { .. }) {
+                // Whoever was in the picture has left it as far as anybody can tell.
+                for_gaps.end();
+            }
+            on_state(state);
+        })?;
+        Ok(Self { camera: Some(camera), sender, settings, frame_skip, progress })
+    }
+
+    /// Takes up changed rules and outputs between two frames; the stream goes on.
+    pub fn adjust(&self, task: Task) {
+        self.frame_skip.store(task.rules.frame_skip, Ordering::Relaxed);
+        let node_id = self.settings.load().node_id.clone();
+        self.settings.store(Arc::new(Settings { task, node_id }));
+    }
+
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    pub fn counters(&self) -> &Arc<mailbox::Counters> {
+        self.sender.counters()
+    }
+
+    pub fn frames_decoded(&self) -> u64 {
+        self.camera.as_ref().map_or(0, Camera::frames_decoded)
+    }
+
+    /// Stops the camera; the analysis then sends what still waits and calls [`Observer::drained`].
+    pub fn end(&mut self) {
+        self.camera = None;
+        self.sender.end();
+    }
+}
