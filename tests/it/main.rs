@@ -1,0 +1,5 @@
+//! One binary for all integration tests: a module a topic.
+
+mod detect;
+mod golden;
+mod support;
