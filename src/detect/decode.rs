@@ -172,10 +172,7 @@ mod tests {
         let (scores, boxes) = ([0.9, 0.1, 0.25, 0.75], [0.0, 0.0, 0.1, 0.1, 0.25, 0.5, 0.75, 1.0]);
         let mut found = Vec::new();
         decode(Decoder::Ultralight, &[&scores, &boxes], (320, 240), 0.7, &mut found);
-        assert_eq!(
-            found,
-            [Detection { bbox: Rect::new(80.0, 120.0, 160.0, 120.0), score: 0.75, landmarks: None }]
-        );
+        assert_eq!(found, [Detection { bbox: Rect::new(80.0, 120.0, 160.0, 120.0), score: 0.75, landmarks: None }]);
     }
 
     #[test]

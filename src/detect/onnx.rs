@@ -4,7 +4,7 @@
 
 use ort::ep::CPU;
 use ort::session::Session;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use super::catalog::Model;
@@ -32,10 +32,10 @@ struct Output {
 
 impl OnnxSession {
     pub fn load(runtime: &Runtime, model: &Model, width: usize, height: usize) -> Result<Self, DetectError> {
-        let session = build(runtime, model, width, height).map_err(|reason| DetectError::NotOnnx {
+        let session = build(runtime, model, width, height).map_err(|error| DetectError::NotOnnx {
             alias: model.entry.alias.clone(),
             path: model.path.clone(),
-            reason,
+            reason: error.to_string(),
         })?;
         let other_shape = |expected: String, found: String| DetectError::OtherShape {
             alias: model.entry.alias.clone(),
@@ -47,7 +47,10 @@ impl OnnxSession {
         let wanted = decode::outputs(model.entry.decoder, width, height);
         let outputs = match_outputs(&wanted, session.outputs()).ok_or_else(|| {
             let expected: Vec<String> = wanted.iter().map(|spec| show(&spec.name, &spec.shape)).collect();
-            other_shape(format!("the outputs {}", expected.join(", ")), format!("the outputs {}", list(session.outputs())))
+            other_shape(
+                format!("the outputs {}", expected.join(", ")),
+                format!("the outputs {}", list(session.outputs())),
+            )
         })?;
         let input = vec![0.0; 3 * width * height];
         Ok(Self { session, alias: model.entry.alias.clone(), width, height, outputs, input })
@@ -85,22 +88,18 @@ impl OnnxSession {
 
 /// With the input's size fixed where the model leaves it open: ONNX Runtime then plans its memory once, and its arena
 /// stops growing after the first run.
-fn build(runtime: &Runtime, model: &Model, width: usize, height: usize) -> Result<Session, String> {
-    let text = |error: ort::Error<SessionBuilder>| error.to_string();
-    Session::builder(&runtime.environment)
-        .map_err(|error| error.to_string())?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .and_then(|builder| builder.with_intra_threads(1))
-        .and_then(|builder| builder.with_inter_threads(1))
-        .and_then(|builder| builder.with_intra_op_spinning(false))
-        .and_then(|builder| builder.with_memory_pattern(true))
-        .and_then(|builder| builder.with_dimension_override("batch", 1))
-        .and_then(|builder| builder.with_dimension_override("width", width as i64))
-        .and_then(|builder| builder.with_dimension_override("height", height as i64))
-        .and_then(|builder| builder.with_execution_providers([CPU::default().with_arena_allocator(true).build()]))
-        .map_err(text)?
+fn build(runtime: &Runtime, model: &Model, width: usize, height: usize) -> ort::Result<Session> {
+    Session::builder(&runtime.environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_memory_pattern(true)?
+        .with_dimension_override("batch", 1)?
+        .with_dimension_override("width", width as i64)?
+        .with_dimension_override("height", height as i64)?
+        .with_execution_providers([CPU::default().with_arena_allocator(true).build()])?
         .commit_from_memory(&model.onnx)
-        .map_err(|error| error.to_string())
 }
 
 /// One f32 input [1, 3, height, width], where the model may leave any of these open.

@@ -61,8 +61,7 @@ impl Runtime {
             match ort::init_from(path) {
                 Ok(builder) => {
                     let start = |error: ort::Error| DetectError::RuntimeStart(error.to_string());
-                    let environment =
-                        builder.with_name("face-edge").with_telemetry(false).build().map_err(start)?;
+                    let environment = builder.with_name("face-edge").with_telemetry(false).build().map_err(start)?;
                     environment.set_log_level(LogLevel::Error);
                     return Ok(Self { environment, path: path.clone() });
                 }
@@ -85,9 +84,9 @@ fn reason(error: &LoadDynamicError) -> String {
 }
 
 fn candidates(explicit: Option<&Path>) -> Vec<PathBuf> {
-    let named = explicit.map(Path::to_path_buf).or_else(|| {
-        std::env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()).map(PathBuf::from)
-    });
+    let named = explicit
+        .map(Path::to_path_buf)
+        .or_else(|| std::env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()).map(PathBuf::from));
     if let Some(path) = named {
         // A bare name would be taken for one to look up in the system's search path.
         return vec![if path.components().count() == 1 { Path::new(".").join(path) } else { path }];

@@ -22,6 +22,8 @@ pub struct PlaneSampler<const C: usize> {
     sums: Vec<u16>,
     /// Turns a weighted sum of weighted sums into a mean.
     unit: f32,
+    /// Along the row: 1080p's chroma for a 640×360 input, its luma for 1280×720.
+    two_from_three: bool,
 }
 
 impl<const C: usize> PlaneSampler<C> {
@@ -32,7 +34,8 @@ impl<const C: usize> PlaneSampler<C> {
         let first_column = along.first.first().copied().unwrap_or(0);
         let sums = vec![0; (along.end() - first_column) * C];
         let unit = 1.0 / (down.gain as f32 * along.gain as f32);
-        Self { down, along, first_column, sums, unit }
+        let two_from_three = is_two_from_three(&along);
+        Self { down, along, first_column, sums, unit, two_from_three }
     }
 
     /// Sums up the source rows of output row `row`.
@@ -80,11 +83,22 @@ impl<const C: usize> PlaneSampler<C> {
 
     fn write_weighted(&self, channel: usize, out: &mut [f32]) {
         match self.along.taps {
+            2 if self.two_from_three => self.write_two_from_three(channel, out),
             2 => self.write_taps::<2>(channel, out),
             3 => self.write_taps::<3>(channel, out),
             4 => self.write_taps::<4>(channel, out),
             5 => self.write_taps::<5>(channel, out),
             _ => self.write_any_taps(channel, out),
+        }
+    }
+
+    /// Each two outputs are made from three samples, always in the same way: no table is read.
+    fn write_two_from_three(&self, channel: usize, out: &mut [f32]) {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| i32::from(self.along.weights[i]));
+        for (run, [left, right]) in self.sums.chunks_exact(3 * C).zip(out.as_chunks_mut::<2>().0) {
+            let [x, y, z] = [0, 1, 2].map(|k| i32::from(run[k * C + channel]));
+            *left = (a * x + b * y) as f32 * self.unit;
+            *right = (c * y + d * z) as f32 * self.unit;
         }
     }
 
@@ -106,6 +120,13 @@ impl<const C: usize> PlaneSampler<C> {
             *out = sum as f32 * self.unit;
         }
     }
+}
+
+fn is_two_from_three(along: &Axis) -> bool {
+    let Some(&start) = along.first.first() else { return false };
+    let regular = along.first.iter().enumerate().all(|(i, &first)| first == start + i / 2 * 3 + i % 2);
+    let whole = along.first.len().is_multiple_of(2) && along.taps == 2 && regular;
+    whole && along.weights.chunks_exact(4).all(|weights| weights == &along.weights[..4])
 }
 
 /// Several rows in one go save reading and writing the sums for each.
@@ -140,10 +161,8 @@ fn weigh_all<'a>(sums: &mut [u16], weights: &[u16], source: impl Fn(usize) -> &'
         2 => weigh::<2, true>(sums, [row(0), row(1)]),
         _ => weigh::<3, true>(sums, [row(0), row(1), row(2)]),
     }
-    for k in 3..weights.len() {
-        if weights[k] > 0 {
-            weigh::<1, false>(sums, [row(k)]);
-        }
+    for (k, &weight) in weights.iter().enumerate().skip(3) {
+        weigh::<1, false>(sums, [(source(k), weight)]);
     }
 }
 

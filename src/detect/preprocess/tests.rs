@@ -96,14 +96,17 @@ fn assert_close(picture: &OwnedPlanes, color: Color, region: Rect, content: (usi
     for y in 0..size.height {
         for x in 0..size.width {
             let inside = x < content.0 && y < content.1;
-            let expected =
-                if inside { reference(&picture.planes(), color, region, content, (x, y)) } else { [0.0; 3] };
+            let expected = if inside { reference(&picture.planes(), color, region, content, (x, y)) } else { [0.0; 3] };
             for (plane, channel) in [2, 1, 0].into_iter().enumerate() {
                 let value = f64::from(tensor[(plane * size.height + y) * size.width + x]);
                 // Weights down the columns are rounded to 1/256; noise, and the step to colour, make the most of it.
                 let tolerance = 2.0 + 0.2 * f64::from(region.h) / content.1 as f64;
                 let error = (value - expected[channel]).abs();
-                assert!(error < tolerance, "{region:?} to {content:?} at {x},{y}: {value} instead of {}", expected[channel]);
+                assert!(
+                    error < tolerance,
+                    "{region:?} to {content:?} at {x},{y}: {value} instead of {}",
+                    expected[channel]
+                );
             }
         }
     }

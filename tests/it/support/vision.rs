@@ -37,8 +37,13 @@ pub fn model(alias: &str) -> Option<Arc<Model>> {
     Some(Arc::new(catalog.load(alias).unwrap_or_else(|error| panic!("{}: {error}", path.display()))))
 }
 
-/// Every `step`th frame of a 1080p video, from frame 0, with its number.
-pub fn every_nth_frame(video: &Path, (width, height): (usize, usize), step: usize) -> Vec<(usize, Frame)> {
+/// Every `step`th frame of a video, from frame 0, with its number.
+pub fn every_nth_frame(
+    video: &Path,
+    (width, height): (usize, usize),
+    matrix: Matrix,
+    step: usize,
+) -> Vec<(usize, Frame)> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let raw = folder.path().join("frames.i420");
     let status = Command::new("ffmpeg")
@@ -51,17 +56,16 @@ pub fn every_nth_frame(video: &Path, (width, height): (usize, usize), step: usiz
     assert!(status.success(), "ffmpeg could not decode {}", video.display());
     let bytes = std::fs::read(&raw).expect("what ffmpeg wrote");
     let frames = bytes.chunks_exact(width * height * 3 / 2);
-    frames.enumerate().map(|(index, i420)| (index * step, frame(i420, width, height))).collect()
+    frames.enumerate().map(|(index, i420)| (index * step, frame(i420, width, height, matrix))).collect()
 }
 
-fn frame(i420: &[u8], width: usize, height: usize) -> Frame {
+fn frame(i420: &[u8], width: usize, height: usize, matrix: Matrix) -> Frame {
     let (y, chroma) = i420.split_at(width * height);
     let (u, v) = chroma.split_at(chroma.len() / 2);
-    let planes =
-        OwnedPlanes { layout: Layout::I420, width, height, y: y.to_vec(), u: u.to_vec(), v: v.to_vec() };
+    let planes = OwnedPlanes { layout: Layout::I420, width, height, y: y.to_vec(), u: u.to_vec(), v: v.to_vec() };
     Frame {
         buffer: Arc::new(planes),
-        color: Color { matrix: Matrix::Bt709, full_range: false },
+        color: Color { matrix, full_range: false },
         stream_time: StreamTime::ZERO,
         taken_at: UnixMs(0),
         number: 0,
