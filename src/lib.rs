@@ -2,6 +2,7 @@
 //! ARCHITECTURE.md draws the map; `worker` holds the way of a frame.
 
 pub mod clock;
+pub mod deliver;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;
