@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod detect;
+pub mod deliver;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;
