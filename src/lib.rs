@@ -2,7 +2,9 @@
 //! ARCHITECTURE.md draws the map; `worker` holds the way of a frame.
 
 pub mod clock;
+pub mod deliver;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;
 pub mod task_json;
+pub mod store;

@@ -1,0 +1,43 @@
+//! Carries messages out of the box: to webhooks and into folders.
+//!
+//! `payload`, `retry` and `sign` are pure. `webhook` and `localpath` each carry out one delivery and say what came of
+//! it; the `dispatcher` claims, lets them work in parallel, and records. Delivered means that the other side said so.
+
+mod dispatcher;
+mod localpath;
+pub mod payload;
+pub mod retry;
+mod sign;
+mod webhook;
+
+pub use dispatcher::{Dispatcher, DispatcherSettings, Waker};
+pub use localpath::{LocalPathWriter, Written};
+pub use sign::{SecretError, Signer};
+pub use webhook::{Webhook, WebhookError, WebhookSettings};
+
+use std::time::Duration;
+
+/// What came of one try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// `after`: how long the other side asked to be left alone.
+    Retry {
+        after: Option<Duration>,
+        reason: String,
+    },
+    /// Trying again cannot help.
+    Dead {
+        reason: String,
+    },
+}
+
+impl Verdict {
+    fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { after: None, reason: reason.into() }
+    }
+
+    fn dead(reason: impl Into<String>) -> Self {
+        Self::Dead { reason: reason.into() }
+    }
+}

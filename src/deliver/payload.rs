@@ -1,0 +1,248 @@
+//! The JSON of the two messages, byte for byte as it leaves the box: keys in documented order, whole pixels of the
+//! origin frame, times in UTC. Pure.
+//!
+//! `origin_image_path` and `origin_json_path` are always empty: a FaceImage leaves before the whole frame that it was
+//! cut from has been written anywhere. The two are joined by `origin_image_id`.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::{FaceImage, Landmarks, Message, OriginFace, OriginImage, Rect};
+
+pub const FACE_IMAGE: u32 = 65536;
+pub const ORIGIN_IMAGE: u32 = 65537;
+
+/// With the picture in it: `image_base64`.
+pub fn inline(message: &Message) -> String {
+    render(message, Picture::Inline { image_base64: STANDARD.encode(message.jpeg()) })
+}
+
+/// With the picture's file name in the place of its bytes: `image_path`.
+pub fn with_path(message: &Message, image_path: &str) -> String {
+    render(message, Picture::File { image_path })
+}
+
+/// As `message_id` is written: upper case.
+pub fn message_id(message: &Message) -> String {
+    upper(message.id())
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, D> {
+    event_type: u32,
+    task_id: &'a str,
+    stream_id: &'a str,
+    timestamp: i64,
+    message_id: String,
+    #[serde(flatten)]
+    picture: Picture<'a>,
+    data: D,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Picture<'a> {
+    Inline { image_base64: String },
+    File { image_path: &'a str },
+}
+
+#[derive(Serialize)]
+struct FaceData<'a> {
+    node_id: &'a str,
+    face_id: Uuid,
+    detection_id: Uuid,
+    origin_image_id: Uuid,
+    origin_image_path: &'static str,
+    origin_json_path: &'static str,
+    bounding_box: BoundingBox,
+    confidence: f64,
+    quality: f64,
+    landmarks: Option<[[f64; 2]; 5]>,
+    timestamp_ms: i64,
+    stream_time_ms: u64,
+    reason: &'static str,
+    seq: u32,
+}
+
+#[derive(Serialize)]
+struct OriginData<'a> {
+    node_id: &'a str,
+    origin_image_id: Uuid,
+    faces: Vec<FaceInOrigin>,
+}
+
+#[derive(Serialize)]
+struct FaceInOrigin {
+    face_id: Uuid,
+    detection_id: Uuid,
+    bounding_box: BoundingBox,
+}
+
+#[derive(Serialize)]
+struct BoundingBox {
+    x: i64,
+    y: i64,
+    w: i64,
+    h: i64,
+}
+
+fn render(message: &Message, picture: Picture<'_>) -> String {
+    let event_type = match message {
+        Message::Face(_) => FACE_IMAGE,
+        Message::Origin(_) => ORIGIN_IMAGE,
+    };
+    match message {
+        Message::Face(face) => json(message, event_type, picture, face_data(face)),
+        Message::Origin(origin) => json(message, event_type, picture, origin_data(origin)),
+    }
+}
+
+fn json<D: Serialize>(message: &Message, event_type: u32, picture: Picture<'_>, data: D) -> String {
+    let envelope = Envelope {
+        event_type,
+        task_id: message.task_id().as_str(),
+        stream_id: message.stream_id(),
+        timestamp: message.taken_at().secs(),
+        message_id: upper(message.id()),
+        picture,
+        data,
+    };
+    serde_json::to_string(&envelope).expect("no map keys and no foreign types: always JSON")
+}
+
+fn face_data(face: &FaceImage) -> FaceData<'_> {
+    FaceData {
+        node_id: &face.node_id,
+        face_id: face.face_id,
+        detection_id: face.detection_id,
+        origin_image_id: face.origin_image_id,
+        origin_image_path: "",
+        origin_json_path: "",
+        bounding_box: whole_pixels(&face.bbox),
+        confidence: rounded(face.confidence, 4),
+        quality: rounded(face.quality, 4),
+        landmarks: face.landmarks.as_ref().map(points),
+        timestamp_ms: face.taken_at.0,
+        stream_time_ms: face.stream_time.as_millis(),
+        reason: face.reason.as_str(),
+        seq: face.seq,
+    }
+}
+
+fn origin_data(origin: &OriginImage) -> OriginData<'_> {
+    let face = |f: &OriginFace| FaceInOrigin {
+        face_id: f.face_id,
+        detection_id: f.detection_id,
+        bounding_box: whole_pixels(&f.bbox),
+    };
+    OriginData {
+        node_id: &origin.node_id,
+        origin_image_id: origin.origin_image_id,
+        faces: origin.faces.iter().map(face).collect(),
+    }
+}
+
+/// Each edge to its nearest pixel, so that boxes that meet still meet.
+fn whole_pixels(r: &Rect) -> BoundingBox {
+    let [left, top, right, bottom] = [r.x, r.y, r.right(), r.bottom()].map(|edge| edge.max(0.0).round() as i64);
+    BoundingBox { x: left, y: top, w: right - left, h: bottom - top }
+}
+
+fn points(landmarks: &Landmarks) -> [[f64; 2]; 5] {
+    landmarks.0.map(|p| [rounded(p.x, 1), rounded(p.y, 1)])
+}
+
+fn rounded(value: f32, digits: i32) -> f64 {
+    let unit = 10f64.powi(digits);
+    (f64::from(value) * unit).round() / unit
+}
+
+fn upper(id: Uuid) -> String {
+    id.hyphenated().encode_upper(&mut Uuid::encode_buffer()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{Point, Reason, StreamTime, TaskId, UnixMs};
+
+    fn face() -> FaceImage {
+        FaceImage {
+            message_id: Uuid::from_u128(0xABCDEF),
+            task_id: TaskId::parse("0123456789abcdef0123456789abcdef").unwrap(),
+            stream_id: "gate-1".into(),
+            node_id: "box-7".into(),
+            face_id: Uuid::from_u128(0xa1),
+            detection_id: Uuid::from_u128(0xa2),
+            origin_image_id: Uuid::from_u128(0xa3),
+            taken_at: UnixMs(1_700_000_000_999),
+            stream_time: StreamTime::from_millis(4_200),
+            bbox: Rect::new(100.4, -0.3, 120.2, 150.6),
+            confidence: 0.912_345_6,
+            quality: 0.7,
+            landmarks: Some(Landmarks([1.04, 2.0, 3.0, 4.0, 5.0].map(|v| Point::new(v, v + 0.25)))),
+            reason: Reason::QualityStep,
+            seq: 3,
+            jpeg: Arc::from([0xff, 0xd8, 0xff].as_slice()),
+        }
+    }
+
+    #[test]
+    fn a_face_image_is_written_as_documented() {
+        let expected = concat!(
+            r#"{"event_type":65536,"task_id":"0123456789abcdef0123456789abcdef","stream_id":"gate-1","#,
+            r#""timestamp":1700000000,"message_id":"00000000-0000-0000-0000-000000ABCDEF","image_base64":"/9j/","#,
+            r#""data":{"node_id":"box-7","face_id":"00000000-0000-0000-0000-0000000000a1","#,
+            r#""detection_id":"00000000-0000-0000-0000-0000000000a2","#,
+            r#""origin_image_id":"00000000-0000-0000-0000-0000000000a3","origin_image_path":"","origin_json_path":"","#,
+            r#""bounding_box":{"x":100,"y":0,"w":121,"h":150},"confidence":0.9123,"quality":0.7,"#,
+            r#""landmarks":[[1.0,1.3],[2.0,2.3],[3.0,3.3],[4.0,4.3],[5.0,5.3]],"#,
+            r#""timestamp_ms":1700000000999,"stream_time_ms":4200,"reason":"quality_step","seq":3}}"#,
+        );
+        assert_eq!(inline(&Message::Face(face())), expected);
+    }
+
+    #[test]
+    fn without_landmarks_the_key_stays() {
+        let text = inline(&Message::Face(FaceImage { landmarks: None, ..face() }));
+        assert!(text.contains(r#""landmarks":null,"#), "{text}");
+    }
+
+    #[test]
+    fn an_origin_image_is_written_as_documented() {
+        let origin = OriginImage {
+            message_id: Uuid::from_u128(0xB),
+            task_id: TaskId::parse("0123456789abcdef0123456789abcdef").unwrap(),
+            stream_id: "gate-1".into(),
+            node_id: "box-7".into(),
+            origin_image_id: Uuid::from_u128(0xa3),
+            taken_at: UnixMs(1_700_000_000_999),
+            stream_time: StreamTime::ZERO,
+            faces: vec![OriginFace {
+                face_id: Uuid::from_u128(0xa1),
+                detection_id: Uuid::from_u128(0xa2),
+                bbox: Rect::new(1.0, 2.0, 3.0, 4.0),
+            }],
+            jpeg: Arc::from([].as_slice()),
+        };
+        let expected = concat!(
+            r#"{"event_type":65537,"task_id":"0123456789abcdef0123456789abcdef","stream_id":"gate-1","#,
+            r#""timestamp":1700000000,"message_id":"00000000-0000-0000-0000-00000000000B","image_base64":"","#,
+            r#""data":{"node_id":"box-7","origin_image_id":"00000000-0000-0000-0000-0000000000a3","#,
+            r#""faces":[{"face_id":"00000000-0000-0000-0000-0000000000a1","#,
+            r#""detection_id":"00000000-0000-0000-0000-0000000000a2","bounding_box":{"x":1,"y":2,"w":3,"h":4}}]}}"#,
+        );
+        assert_eq!(inline(&Message::Origin(origin)), expected);
+    }
+
+    #[test]
+    fn a_path_stands_where_the_picture_would() {
+        let text = with_path(&Message::Face(face()), "gate-1/faceimage/20231114/pic/00000001.jpg");
+        assert!(text.contains(r#""image_path":"gate-1/faceimage/20231114/pic/00000001.jpg","data":{"#), "{text}");
+        assert!(!text.contains("image_base64"));
+    }
+}

@@ -1,0 +1,298 @@
+//! Everything that outlives the process, in one SQLite file: the outbox, the tasks, the keys.
+//!
+//! The database has one writer, a thread of this module; whoever reads has a connection of its own and never waits
+//! for it. What was answered is on the disk (WAL, synchronous=FULL). The file holds pictures and the secrets of task
+//! bodies, so only its owner may read it. No failure of the disk ends the service: each is an error of one call.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+mod body;
+mod call;
+mod error;
+mod eviction;
+mod keys;
+mod ledger;
+mod migrations;
+mod outbox;
+mod registry;
+mod target;
+mod writer;
+
+pub use call::Call;
+pub use error::StoreError;
+pub use keys::KeyRow;
+pub use ledger::{DeliveryQuery, DeliveryRow, DeliveryState, Purge, Revive};
+pub use outbox::{Attempt, Claim, Claimed, DeliveryId, Enqueued, Limits, Outcome, OutputId, Totals};
+pub use registry::{Desired, OrderBy, TaskError, TaskQuery, TaskRow, TaskState};
+pub use target::OutputTarget;
+
+use crate::clock;
+use crate::domain::{Message, UnixMs};
+use writer::Op;
+
+const FILE_NAME: &str = "face-edge.db";
+const LOCK_NAME: &str = "face-edge.lock";
+/// Idle read connections that are kept.
+const READERS: usize = 4;
+
+/// Cheap to clone; all clones are the same store. Closed when the last one goes, after the operations in its queue.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    limits: Limits,
+    // Taken when closing, so that the writer sees the end of its queue.
+    queue: Option<mpsc::Sender<Op>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Held as long as the store is open; the system lets go of it with the process.
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens the folder's database for the service, which has it alone; makes both where they are missing. Deliveries
+    /// that a killed service had in hand are pending again.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, Limits::default())
+    }
+
+    pub fn open_with(dir: &Path, limits: Limits) -> Result<Self, StoreError> {
+        make_private_dir(dir)?;
+        let lock = lock(dir)?;
+        let store = Self::start(dir, limits, Some(lock))?;
+        Ok(store)
+    }
+
+    /// Opens the folder's database beside a service that may be running: for commands.
+    pub fn attach(dir: &Path) -> Result<Self, StoreError> {
+        if !dir.join(FILE_NAME).is_file() {
+            let detail =
+                format!("there is no {FILE_NAME} in {}: name the service's folder by --data-dir", dir.display());
+            return Err(StoreError::Other { detail });
+        }
+        Self::start(dir, Limits::default(), None)
+    }
+
+    fn start(dir: &Path, limits: Limits, lock: Option<File>) -> Result<Self, StoreError> {
+        let path = dir.join(FILE_NAME);
+        // Made here, so that SQLite's own default mode never applies; its other files take the mode over.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        let connection = connect(&path)?;
+        migrations::migrate(&connection)?;
+        if lock.is_some() {
+            let recovered = outbox::recover(&connection)?;
+            tracing::debug!(recovered, "the outbox is open");
+        }
+        let (queue, writer) = writer::start(connection)?;
+        let (queue, writer, readers) = (Some(queue), Some(writer), Mutex::new(Vec::new()));
+        Ok(Self { inner: Arc::new(Inner { path, limits, queue, writer, readers, _lock: lock }) })
+    }
+
+    fn write<T: Send + 'static>(&self, make: impl FnOnce(call::Reply<T>) -> Op) -> Call<T> {
+        Call::write(self.clone(), make)
+    }
+
+    fn queue(&self) -> &mpsc::Sender<Op> {
+        self.inner.queue.as_ref().expect("taken only when the last clone goes")
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Call<T> {
+        let inner = Arc::clone(&self.inner);
+        Call::read(move || inner.with_reader(query))
+    }
+}
+
+/// The outbox.
+impl Store {
+    /// One transaction: message, picture and a delivery for each output. From its answer on nothing is lost.
+    pub fn enqueue(&self, message: &Message, outputs: &[OutputTarget]) -> Call<Enqueued> {
+        self.enqueue_at(message, outputs, clock::unix_ms())
+    }
+
+    /// With the caller's time.
+    pub fn enqueue_at(&self, message: &Message, outputs: &[OutputTarget], now: UnixMs) -> Call<Enqueued> {
+        let body = body::write(message);
+        let new = outbox::NewMessage { message: message.clone(), body, outputs: outputs.to_vec(), now };
+        let limits = self.inner.limits;
+        self.write(|reply| Op::Enqueue { message: Box::new(new), limits, reply })
+    }
+
+    /// Takes what is due, so many an output that at most `per_output` of it are claimed at once.
+    pub fn claim_due(&self, now: UnixMs, per_output: usize) -> Call<Claim> {
+        self.write(|reply| Op::Claim { now, per_output, reply })
+    }
+
+    /// False, and nothing done, where the delivery is not claimed (any more).
+    pub fn record(&self, attempt: Attempt) -> Call<bool> {
+        self.write(|reply| Op::Record { attempt, reply })
+    }
+
+    /// Ends what is too old and forgets what was finished long ago, a batch a call: again while it answers not 0.
+    pub fn trim(&self, now: UnixMs) -> Call<u64> {
+        let limits = self.inner.limits;
+        self.write(|reply| Op::Trim { now, limits, reply })
+    }
+
+    pub fn totals(&self) -> Call<Totals> {
+        self.read(outbox::totals)
+    }
+
+    pub fn deliveries(&self, query: DeliveryQuery) -> Call<Vec<DeliveryRow>> {
+        self.read(move |c| ledger::list(c, &query))
+    }
+
+    pub fn delivery(&self, id: DeliveryId) -> Call<Option<DeliveryRow>> {
+        self.read(move |c| ledger::show(c, id))
+    }
+
+    /// Sends dead deliveries again, those that still have their picture. Answers how many.
+    pub fn revive(&self, which: Revive, now: UnixMs) -> Call<u64> {
+        self.write(|reply| Op::Revive { which, now, reply })
+    }
+
+    /// Forgets finished messages. Answers how many.
+    pub fn purge(&self, which: Purge) -> Call<u64> {
+        self.write(|reply| Op::Purge { which, reply })
+    }
+}
+
+/// Tasks.
+impl Store {
+    /// All or none; `Conflict` where an id is taken.
+    pub fn insert_tasks(&self, rows: Vec<TaskRow>) -> Call<()> {
+        self.write(|reply| Op::InsertTasks { rows, reply })
+    }
+
+    pub fn task(&self, id: &str) -> Call<Option<TaskRow>> {
+        let id = id.to_owned();
+        self.read(move |c| registry::get(c, &id))
+    }
+
+    /// How many match, and the page of them.
+    pub fn tasks(&self, query: TaskQuery) -> Call<(u64, Vec<TaskRow>)> {
+        self.read(move |c| registry::list(c, &query))
+    }
+
+    /// Replaces name, version, body, index, desired state and `updated_at`; not state and error, which are the
+    /// supervisor's. False where there is no such task.
+    pub fn update_task(&self, row: TaskRow) -> Call<bool> {
+        self.write(|reply| Op::UpdateTask { row: Box::new(row), reply })
+    }
+
+    pub fn delete_task(&self, id: &str) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::DeleteTask { id, reply })
+    }
+
+    /// What is, by the supervisor.
+    pub fn set_task_state(&self, id: &str, state: TaskState) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::SetTaskState { id, state, reply })
+    }
+
+    /// What is wanted, by the API.
+    pub fn set_task_desired(&self, id: &str, desired: Desired, now: UnixMs) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::SetTaskDesired { id, desired, now, reply })
+    }
+}
+
+/// API keys.
+impl Store {
+    pub fn insert_key(&self, row: KeyRow) -> Call<()> {
+        self.write(|reply| Op::InsertKey { row, reply })
+    }
+
+    /// Revoked ones included.
+    pub fn key(&self, id: &str) -> Call<Option<KeyRow>> {
+        let id = id.to_owned();
+        self.read(move |c| keys::find(c, &id))
+    }
+
+    /// Oldest first, revoked ones included.
+    pub fn keys(&self) -> Call<Vec<KeyRow>> {
+        self.read(keys::list)
+    }
+
+    /// False where there is no such key, or it was revoked before.
+    pub fn revoke_key(&self, id: &str, now: UnixMs) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::RevokeKey { id, now, reply })
+    }
+
+    /// Notes that a key was used. Not for every request: each costs a sync to the disk.
+    pub fn touch_key(&self, id: &str, now: UnixMs) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::TouchKey { id, now, reply })
+    }
+}
+
+impl Inner {
+    fn with_reader<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.readers.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => {
+                let connection = connect(&self.path)?;
+                connection.execute_batch("PRAGMA query_only = ON")?;
+                connection
+            }
+        };
+        let result = query(&connection);
+        let mut readers = self.readers.lock();
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.take();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer ended by a panic");
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_millis(error::BUSY_TIMEOUT_MS))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;",
+    )?;
+    Ok(connection)
+}
+
+fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
+    Ok(fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(LOCK_NAME))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,245 @@
+//! Tasks as people asked for them. The body is kept as it was given; what lists are filtered and ordered by stands in
+//! columns of its own. The API changes what is desired, the supervisor what is.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params_from_iter};
+
+use super::error::StoreError;
+use crate::domain::UnixMs;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desired {
+    Start,
+    Stop,
+}
+
+impl Desired {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// Where a task stands, in the words of the API (`RUNNING`, `FAILED`, …).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskState {
+    pub name: String,
+    pub error: Option<TaskError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskError {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct TaskRow {
+    pub id: String,
+    pub project_id: String,
+    pub name: String,
+    pub creator: String,
+    pub service_version: String,
+    pub desired: Desired,
+    pub state: TaskState,
+    /// Position among the inputs of the body that made it.
+    pub index: u32,
+    /// JSON as it was given.
+    pub body: String,
+    pub created_at: UnixMs,
+    pub updated_at: UnixMs,
+}
+
+impl std::fmt::Debug for TaskRow {
+    /// Without the body: it may hold passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskRow")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("desired", &self.desired)
+            .field("state", &self.state.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OrderBy {
+    Name,
+    #[default]
+    CreatedAt,
+    UpdatedAt,
+}
+
+/// Every filter that is given must hold. Both ends of the creation window are inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskQuery {
+    /// All projects when absent: for the supervisor.
+    pub project_id: Option<String>,
+    pub service_version: Option<String>,
+    pub state: Option<String>,
+    /// Contained in the name, upper and lower ASCII letters alike; `%`, `_` and `\` stand for themselves.
+    pub name_like: Option<String>,
+    pub id_like: Option<String>,
+    pub created_since: Option<UnixMs>,
+    pub created_until: Option<UnixMs>,
+    pub order_by: OrderBy,
+    pub descending: bool,
+    pub offset: u32,
+    pub limit: u32,
+}
+
+impl Default for TaskQuery {
+    /// The newest thousand.
+    fn default() -> Self {
+        Self {
+            project_id: None,
+            service_version: None,
+            state: None,
+            name_like: None,
+            id_like: None,
+            created_since: None,
+            created_until: None,
+            order_by: OrderBy::CreatedAt,
+            descending: true,
+            offset: 0,
+            limit: 1000,
+        }
+    }
+}
+
+/// All or none.
+pub fn insert(connection: &Connection, rows: &[TaskRow]) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO tasks (id, project_id, name, creator, service_version, desired, state, error_code, error_msg,
+                            input_index, body, created_at, updated_at)
+         VALUES (:id, :project_id, :name, :creator, :service_version, :desired, :state, :error_code, :error_msg,
+                 :input_index, :body, :created_at, :updated_at)",
+    )?;
+    for row in rows {
+        statement.execute(named_params! {
+            ":id": row.id, ":project_id": row.project_id, ":name": row.name, ":creator": row.creator,
+            ":service_version": row.service_version, ":desired": row.desired.as_str(), ":state": row.state.name,
+            ":error_code": row.state.error.as_ref().map(|e| &e.code),
+            ":error_msg": row.state.error.as_ref().map(|e| &e.message),
+            ":input_index": row.index, ":body": row.body, ":created_at": row.created_at.0,
+            ":updated_at": row.updated_at.0,
+        })?;
+    }
+    Ok(())
+}
+
+/// Replaces what the API owns of a task: name, version, body, desired state. False where there is no such task.
+pub fn update(connection: &Connection, row: &TaskRow) -> Result<bool, StoreError> {
+    let changed = connection.execute(
+        "UPDATE tasks SET name = :name, service_version = :service_version, desired = :desired, body = :body,
+                          input_index = :input_index, updated_at = :updated_at
+         WHERE id = :id",
+        named_params! {
+            ":id": row.id, ":name": row.name, ":service_version": row.service_version,
+            ":desired": row.desired.as_str(), ":body": row.body, ":input_index": row.index,
+            ":updated_at": row.updated_at.0,
+        },
+    )?;
+    Ok(changed > 0)
+}
+
+pub fn delete(connection: &Connection, id: &str) -> Result<bool, StoreError> {
+    Ok(connection.execute("DELETE FROM tasks WHERE id = ?1", [id])? > 0)
+}
+
+pub fn set_state(connection: &Connection, id: &str, state: &TaskState) -> Result<bool, StoreError> {
+    let error = state.error.as_ref();
+    let changed = connection.execute(
+        "UPDATE tasks SET state = ?2, error_code = ?3, error_msg = ?4 WHERE id = ?1",
+        (id, &state.name, error.map(|e| &e.code), error.map(|e| &e.message)),
+    )?;
+    Ok(changed > 0)
+}
+
+pub fn set_desired(connection: &Connection, id: &str, desired: Desired, now: UnixMs) -> Result<bool, StoreError> {
+    let changed = connection
+        .execute("UPDATE tasks SET desired = ?2, updated_at = ?3 WHERE id = ?1", (id, desired.as_str(), now.0))?;
+    Ok(changed > 0)
+}
+
+pub fn get(connection: &Connection, id: &str) -> Result<Option<TaskRow>, StoreError> {
+    Ok(connection.prepare_cached("SELECT * FROM tasks WHERE id = ?1")?.query_row([id], read).optional()?)
+}
+
+/// How many match, and the page of them.
+pub fn list(connection: &Connection, query: &TaskQuery) -> Result<(u64, Vec<TaskRow>), StoreError> {
+    let (filter, mut values) = filter(query);
+    // Both from one state of the database.
+    let transaction = connection.unchecked_transaction()?;
+    let total: i64 = transaction
+        .prepare_cached(&format!("SELECT count(*) FROM tasks {filter}"))?
+        .query_row(params_from_iter(&values), |row| row.get(0))?;
+    let column = match query.order_by {
+        OrderBy::Name => "name",
+        OrderBy::CreatedAt => "created_at",
+        OrderBy::UpdatedAt => "updated_at",
+    };
+    let direction = if query.descending { "DESC" } else { "ASC" };
+    values.extend([Value::from(query.limit), Value::from(query.offset)]);
+    let mut statement = transaction.prepare_cached(&format!(
+        "SELECT * FROM tasks {filter} ORDER BY {column} {direction}, id {direction} LIMIT ? OFFSET ?"
+    ))?;
+    let rows = statement.query_map(params_from_iter(&values), read)?.collect::<Result<_, _>>()?;
+    Ok((u64::try_from(total).unwrap_or(0), rows))
+}
+
+fn filter(query: &TaskQuery) -> (String, Vec<Value>) {
+    let text = |value: &Option<String>| value.clone().map(Value::from);
+    let like = |value: &Option<String>| value.as_deref().map(|v| Value::from(contains(v)));
+    let conditions = [
+        ("project_id = ?", text(&query.project_id)),
+        ("service_version = ?", text(&query.service_version)),
+        ("state = ?", text(&query.state)),
+        ("name LIKE ? ESCAPE '\\'", like(&query.name_like)),
+        ("id LIKE ? ESCAPE '\\'", like(&query.id_like)),
+        ("created_at >= ?", query.created_since.map(|t| Value::from(t.0))),
+        ("created_at <= ?", query.created_until.map(|t| Value::from(t.0))),
+    ];
+    let given: Vec<_> = conditions.into_iter().filter_map(|(sql, value)| value.map(|v| (sql, v))).collect();
+    let (parts, values): (Vec<_>, Vec<_>) = given.into_iter().unzip();
+    let sql = if parts.is_empty() { String::new() } else { format!("WHERE {}", parts.join(" AND ")) };
+    (sql, values)
+}
+
+/// A LIKE pattern for text that contains `literal`.
+fn contains(literal: &str) -> String {
+    let mut pattern = String::with_capacity(literal.len() + 2);
+    pattern.push('%');
+    for c in literal.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let code: Option<String> = row.get("error_code")?;
+    let message: Option<String> = row.get("error_msg")?;
+    let desired: String = row.get("desired")?;
+    Ok(TaskRow {
+        id: row.get("id")?,
+        project_id: row.get("project_id")?,
+        name: row.get("name")?,
+        creator: row.get("creator")?,
+        service_version: row.get("service_version")?,
+        desired: if desired == Desired::Start.as_str() { Desired::Start } else { Desired::Stop },
+        state: TaskState {
+            name: row.get("state")?,
+            error: code.map(|code| TaskError { code, message: message.unwrap_or_default() }),
+        },
+        index: row.get("input_index")?,
+        body: row.get("body")?,
+        created_at: UnixMs(row.get("created_at")?),
+        updated_at: UnixMs(row.get("updated_at")?),
+    })
+}

@@ -1,0 +1,145 @@
+//! The one thread that writes. It takes whatever waits in its queue as one batch: one transaction, one sync to the
+//! disk, a savepoint for each operation so that one that fails does not take the others with it. Answers go out after
+//! the commit, never before. A failed commit is the answer of the whole batch, and the thread goes on.
+
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::call::Reply;
+use super::error::StoreError;
+use super::ledger::{self, Purge, Revive};
+use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
+use super::registry::{self, Desired, TaskRow, TaskState};
+use super::{keys, keys::KeyRow};
+use crate::domain::UnixMs;
+
+/// Operations that may wait; callers wait beyond.
+const QUEUE_LENGTH: usize = 64;
+/// Operations of one transaction.
+const BATCH_LENGTH: usize = 64;
+
+/// Everything that changes the database.
+pub enum Op {
+    Enqueue { message: Box<NewMessage>, limits: Limits, reply: Reply<Enqueued> },
+    Claim { now: UnixMs, per_output: usize, reply: Reply<Claim> },
+    Record { attempt: Attempt, reply: Reply<bool> },
+    Trim { now: UnixMs, limits: Limits, reply: Reply<u64> },
+    Revive { which: Revive, now: UnixMs, reply: Reply<u64> },
+    Purge { which: Purge, reply: Reply<u64> },
+    InsertTasks { rows: Vec<TaskRow>, reply: Reply<()> },
+    UpdateTask { row: Box<TaskRow>, reply: Reply<bool> },
+    DeleteTask { id: String, reply: Reply<bool> },
+    SetTaskState { id: String, state: TaskState, reply: Reply<bool> },
+    SetTaskDesired { id: String, desired: Desired, now: UnixMs, reply: Reply<bool> },
+    InsertKey { row: KeyRow, reply: Reply<()> },
+    RevokeKey { id: String, now: UnixMs, reply: Reply<bool> },
+    TouchKey { id: String, now: UnixMs, reply: Reply<bool> },
+}
+
+pub fn start(connection: Connection) -> Result<(mpsc::Sender<Op>, JoinHandle<()>), StoreError> {
+    let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+    let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || run(&connection, receiver))?;
+    Ok((sender, thread))
+}
+
+fn run(connection: &Connection, mut queue: mpsc::Receiver<Op>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH_LENGTH
+            && let Ok(op) = queue.try_recv()
+        {
+            batch.push(op);
+        }
+        write_batch(connection, batch);
+    }
+}
+
+/// Gives an answer out, or the error that took the whole batch.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+fn write_batch(connection: &Connection, batch: Vec<Op>) {
+    let mut outcome = connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
+    let mut answers = Vec::with_capacity(batch.len());
+    for op in batch {
+        let (answer, failed) = op.run(connection, &outcome);
+        answers.push(answer);
+        // A full disk or a read error makes SQLite take the whole transaction back at once.
+        if outcome.is_ok() && connection.is_autocommit() {
+            outcome = Err(failed.unwrap_or(StoreError::Other { detail: "the transaction was taken back".into() }));
+        }
+    }
+    if outcome.is_ok() {
+        outcome = connection.execute_batch("COMMIT").map_err(StoreError::from);
+    }
+    if outcome.is_err()
+        && !connection.is_autocommit()
+        && let Err(error) = connection.execute_batch("ROLLBACK")
+    {
+        tracing::error!(%error, "taking a transaction back failed");
+    }
+    for answer in answers {
+        answer(outcome.clone());
+    }
+}
+
+impl Op {
+    fn run(self, c: &Connection, begun: &Result<(), StoreError>) -> (Answer, Option<StoreError>) {
+        let begun = begun.clone();
+        match self {
+            Self::Enqueue { message, limits, reply } => {
+                settle(c, begun, reply, |c| outbox::enqueue(c, &message, &limits))
+            }
+            Self::Claim { now, per_output, reply } => {
+                settle(c, begun, reply, |c| outbox::claim_due(c, now, per_output))
+            }
+            Self::Record { attempt, reply } => settle(c, begun, reply, |c| outbox::record(c, &attempt)),
+            Self::Trim { now, limits, reply } => settle(c, begun, reply, |c| outbox::trim(c, now, &limits)),
+            Self::Revive { which, now, reply } => settle(c, begun, reply, |c| ledger::revive(c, &which, now)),
+            Self::Purge { which, reply } => settle(c, begun, reply, |c| ledger::purge(c, &which)),
+            Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| registry::insert(c, &rows)),
+            Self::UpdateTask { row, reply } => settle(c, begun, reply, |c| registry::update(c, &row)),
+            Self::DeleteTask { id, reply } => settle(c, begun, reply, |c| registry::delete(c, &id)),
+            Self::SetTaskState { id, state, reply } => settle(c, begun, reply, |c| registry::set_state(c, &id, &state)),
+            Self::SetTaskDesired { id, desired, now, reply } => {
+                settle(c, begun, reply, |c| registry::set_desired(c, &id, desired, now))
+            }
+            Self::InsertKey { row, reply } => settle(c, begun, reply, |c| keys::insert(c, &row)),
+            Self::RevokeKey { id, now, reply } => settle(c, begun, reply, |c| keys::revoke(c, &id, now)),
+            Self::TouchKey { id, now, reply } => settle(c, begun, reply, |c| keys::touch(c, &id, now)),
+        }
+    }
+}
+
+/// Runs one operation in a savepoint; its answer waits for the commit.
+fn settle<T: Send + 'static>(
+    connection: &Connection,
+    begun: Result<(), StoreError>,
+    reply: Reply<T>,
+    operation: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> (Answer, Option<StoreError>) {
+    let result = begun.and_then(|()| in_savepoint(connection, operation));
+    let failed = result.as_ref().err().cloned();
+    let answer = move |committed: Result<(), StoreError>| {
+        // Nobody may be waiting any more: the write stands all the same.
+        reply.send(committed.and(result)).ok();
+    };
+    (Box::new(answer), failed)
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    operation: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    connection.execute_batch("SAVEPOINT op")?;
+    let result = operation(connection);
+    if connection.is_autocommit() {
+        return result;
+    }
+    if result.is_err() {
+        connection.execute_batch("ROLLBACK TO op")?;
+    }
+    connection.execute_batch("RELEASE op")?;
+    result
+}
