@@ -2,8 +2,8 @@
 //! ARCHITECTURE.md draws the map; `worker` holds the way of a frame.
 
 pub mod clock;
-pub mod detect;
 pub mod deliver;
+pub mod detect;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;

@@ -8,8 +8,3 @@ mod outbox;
 mod support;
 mod task_json;
 mod worker;
-//! One binary for all integration tests: a module a topic.
-
-mod detect;
-mod golden;
-mod support;
