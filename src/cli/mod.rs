@@ -6,19 +6,10 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ConfigError;
 use crate::detect::{Catalog, Model, Runtime};
 use crate::task_json::TaskProblem;
 
-pub mod check;
-pub mod detect;
-pub mod keys;
-pub mod models;
-pub mod outbox;
 pub mod run;
-pub mod serve;
-pub mod sim_camera;
-pub mod sim_receiver;
 
 #[derive(Parser)]
 #[command(
@@ -33,31 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The service: cameras, rules, delivery and the control plane
-    Serve(serve::Args),
     /// One task until its inputs end, no service needed
     Run(run::Args),
-    /// Faces in pictures
-    Detect(detect::Args),
-    /// Validates task files and says what each would do
-    Check(check::Args),
-    /// The models of models.toml
-    Models(models::Args),
-    /// Deliveries: pending, delivered, dead
-    Outbox(outbox::Args),
-    /// API keys and their roles
-    Keys(keys::Args),
-    /// A simulated camera, a simulated receiver
-    #[command(subcommand)]
-    Sim(Sim),
-}
-
-#[derive(Subcommand)]
-enum Sim {
-    /// An RTSP camera that plays a video in a loop, or a drawn scene
-    Camera(sim_camera::Args),
-    /// A webhook receiver that verifies, counts and saves what arrives
-    Receiver(sim_receiver::Args),
 }
 
 /// Which detector, and where its files are.
@@ -99,15 +67,7 @@ pub struct BadInput(pub String);
 
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Detect(args) => detect::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Models(args) => models::run(&args),
-        Command::Outbox(args) => outbox::run(&args),
-        Command::Keys(args) => keys::run(&args),
-        Command::Sim(Sim::Camera(args)) => sim_camera::run(&args),
-        Command::Sim(Sim::Receiver(args)) => sim_receiver::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -119,5 +79,5 @@ pub fn main() -> ExitCode {
 }
 
 fn is_bad_input(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<BadInput>() || cause.is::<TaskProblem>() || cause.is::<ConfigError>())
+    error.chain().any(|cause| cause.is::<BadInput>() || cause.is::<TaskProblem>())
 }
