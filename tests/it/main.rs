@@ -2,4 +2,5 @@
 
 mod detect;
 mod golden;
+mod models;
 mod support;
