@@ -5,6 +5,7 @@ mod golden;
 mod layers;
 mod media;
 mod outbox;
+mod models;
 mod support;
 mod task_json;
 mod worker;
