@@ -5,3 +5,4 @@ mod kill9;
 mod messages;
 mod outbox;
 mod receiver;
+mod registry;
