@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod media;
 pub mod rules;
 pub mod snapshot;
+pub mod sim;
 pub mod store;
 pub mod supervisor;
 pub mod task_json;

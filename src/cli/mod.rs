@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! One file a subcommand: its arguments, and what it does.
 
-pub mod detect;
-pub mod models;
+pub mod outbox;
+pub mod sim_receiver;

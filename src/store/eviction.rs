@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::claim;
 use super::error::StoreError;
 use super::outbox::{self, Limits};
 use crate::domain::UnixMs;
@@ -84,9 +85,9 @@ fn bury(connection: &Connection, message: i64, reason: &str, now: UnixMs) -> Res
         .query_map([message], |row| row.get(0))?
         .collect::<Result<Vec<i64>, _>>()?;
     for id in &open {
-        outbox::finish(connection, *id, "dead", Some(reason), now)?;
+        claim::finish(connection, *id, "dead", Some(reason), now)?;
     }
-    outbox::drop_picture(connection, message)?;
+    claim::drop_picture(connection, message)?;
     Ok(open.len() as u64)
 }
 

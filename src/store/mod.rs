@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 mod body;
 mod call;
+mod claim;
 mod error;
 mod eviction;
 mod keys;
@@ -92,7 +93,7 @@ impl Store {
         let connection = connect(&path)?;
         migrations::migrate(&connection)?;
         if lock.is_some() {
-            let recovered = outbox::recover(&connection)?;
+            let recovered = claim::recover(&connection)?;
             tracing::debug!(recovered, "the outbox is open");
         }
         let (queue, writer) = writer::start(connection)?;

@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::ledger::{self, Purge, Revive};
 use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
 use super::registry::{self, Desired, TaskRow, TaskState};
-use super::{keys, keys::KeyRow};
+use super::{claim, eviction, keys, keys::KeyRow};
 use crate::domain::UnixMs;
 
 /// Operations that may wait; callers wait beyond.
@@ -91,11 +91,9 @@ impl Op {
             Self::Enqueue { message, limits, reply } => {
                 settle(c, begun, reply, |c| outbox::enqueue(c, &message, &limits))
             }
-            Self::Claim { now, per_output, reply } => {
-                settle(c, begun, reply, |c| outbox::claim_due(c, now, per_output))
-            }
-            Self::Record { attempt, reply } => settle(c, begun, reply, |c| outbox::record(c, &attempt)),
-            Self::Trim { now, limits, reply } => settle(c, begun, reply, |c| outbox::trim(c, now, &limits)),
+            Self::Claim { now, per_output, reply } => settle(c, begun, reply, |c| claim::claim_due(c, now, per_output)),
+            Self::Record { attempt, reply } => settle(c, begun, reply, |c| claim::record(c, &attempt)),
+            Self::Trim { now, limits, reply } => settle(c, begun, reply, |c| eviction::trim(c, now, &limits)),
             Self::Revive { which, now, reply } => settle(c, begun, reply, |c| ledger::revive(c, &which, now)),
             Self::Purge { which, reply } => settle(c, begun, reply, |c| ledger::purge(c, &which)),
             Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| registry::insert(c, &rows)),
@@ -142,4 +140,81 @@ fn in_savepoint<T>(
     }
     connection.execute_batch("RELEASE op")?;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::store::{migrations, registry};
+
+    fn small_database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        migrations::migrate(&connection).unwrap();
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        connection.execute_batch(&format!("PRAGMA max_page_count = {}", pages + 20)).unwrap();
+        connection
+    }
+
+    fn insert(id: &str, body_bytes: usize) -> (Op, oneshot::Receiver<Result<(), StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        let row = TaskRow {
+            id: id.into(),
+            project_id: String::new(),
+            name: String::new(),
+            creator: String::new(),
+            service_version: String::new(),
+            desired: Desired::Start,
+            state: TaskState { name: String::new(), error: None },
+            index: 0,
+            body: "x".repeat(body_bytes),
+            created_at: UnixMs(0),
+            updated_at: UnixMs(0),
+        };
+        (Op::InsertTasks { rows: vec![row], reply }, answer)
+    }
+
+    /// Writes a batch and answers, for each operation, what it was told and whether its row is there.
+    fn write(connection: &Connection, rows: &[(&str, usize)]) -> Vec<(Result<(), StoreError>, bool)> {
+        let (ops, answers): (Vec<_>, Vec<_>) = rows.iter().map(|(id, bytes)| insert(id, *bytes)).unzip();
+        write_batch(connection, ops);
+        let told = answers.into_iter().map(|answer| answer.blocking_recv().unwrap());
+        told.zip(rows).map(|(told, (id, _))| (told, registry::get(connection, id).unwrap().is_some())).collect()
+    }
+
+    #[test]
+    fn an_operation_that_fails_leaves_the_rest_of_its_batch() {
+        let connection = small_database();
+        let told = write(&connection, &[("a", 1), ("a", 1), ("b", 1)]);
+        assert!(matches!(told[1], (Err(StoreError::Conflict { .. }), true)));
+        assert_eq!((&told[0], &told[2]), (&(Ok(()), true), &(Ok(()), true)));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_to_whom_it_concerns_and_writing_goes_on() {
+        let connection = small_database();
+        let told = write(&connection, &[("a", 1), ("large", 1 << 20), ("b", 1)]);
+        assert_eq!(told[1], (Err(StoreError::Full), false));
+        for (result, is_there) in &told {
+            assert_eq!(result.is_ok(), *is_there, "what was answered is what happened: {told:?}");
+        }
+        assert!(connection.is_autocommit(), "no transaction is left open");
+        assert_eq!(write(&connection, &[("later", 1)]), [(Ok(()), true)]);
+    }
+
+    #[test]
+    fn when_another_holds_the_database_all_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let (ours, other) = (Connection::open(&path).unwrap(), Connection::open(&path).unwrap());
+        migrations::migrate(&ours).unwrap();
+        ours.busy_timeout(std::time::Duration::ZERO).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let (op, answer) = insert("a", 1);
+        write_batch(&ours, vec![op]);
+        assert!(matches!(answer.blocking_recv().unwrap(), Err(StoreError::Busy { .. })));
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(write(&ours, &[("a", 1)]), [(Ok(()), true)]);
+    }
 }
