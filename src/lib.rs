@@ -1,10 +1,14 @@
 //! face-edge: finds faces in camera video on an edge box and sends each one on, once, at the right moment.
 //! ARCHITECTURE.md draws the map; `worker` holds the way of a frame.
 
+pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod deliver;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;
-pub mod task_json;
+pub mod status;
 pub mod store;
+pub mod task_json;

@@ -1,4 +1,7 @@
 //! The one integration binary: a module a topic.
 
-mod task_json;
+mod api;
+mod config;
+mod keys;
 mod outbox;
+mod task_json;
