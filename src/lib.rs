@@ -9,6 +9,7 @@ pub mod deliver;
 pub mod domain;
 pub mod frame;
 pub mod mailbox;
+pub mod sim;
 pub mod status;
 pub mod store;
 pub mod task_json;

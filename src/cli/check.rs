@@ -3,15 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use serde_json::{Value, json};
 
 use crate::task_json::{TaskProblem, TaskSpec, describe};
 
 /// Validate task files and say what each would do
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "Example: face-edge check tasks/door.json")]
-pub struct CheckArgs {
+pub struct Args {
     /// Task files, as POSTed to the service
     #[arg(required = true, value_name = "TASK.json")]
     files: Vec<PathBuf>,
@@ -32,7 +31,7 @@ pub enum CheckError {
 
 /// Checks every file before it fails. `input_size` says which detector input is chosen for a task, such as `640×384`.
 pub fn run(
-    args: &CheckArgs,
+    args: &Args,
     out: &mut dyn Write,
     input_size: impl Fn(&TaskSpec) -> Option<String>,
 ) -> Result<(), CheckError> {

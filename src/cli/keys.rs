@@ -1,24 +1,28 @@
 //! `keys create|list|revoke`: API keys and their roles, also while the service runs.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use chrono::{DateTime, SecondsFormat};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::api::keys::{Role, create};
 use crate::clock;
+use crate::config::Config;
 use crate::domain::UnixMs;
 use crate::store::{KeyRow, Store};
 
 /// Make, list and revoke API keys
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "Example: face-edge keys create --role operator --name portal")]
-pub struct KeysArgs {
+pub struct Args {
     #[command(subcommand)]
     command: Command,
+    /// The service's folder [default: data_dir of the configuration]
+    #[arg(long, global = true)]
+    data_dir: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -67,8 +71,12 @@ impl From<RoleArg> for Role {
 }
 
 /// On the service's database, which need not be there yet to make a key.
-pub fn run(args: &KeysArgs, data_dir: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
-    let store = open(data_dir, &args.command)?;
+pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let data_dir = match &args.data_dir {
+        Some(data_dir) => data_dir.clone(),
+        None => Config::load(None)?.data_dir,
+    };
+    let store = open(&data_dir, &args.command)?;
     match &args.command {
         Command::Create { role, name } => {
             let (role, key) = (Role::from(*role), create(&store, name, (*role).into())?);

@@ -1,4 +1,6 @@
-//! The commands, a file each.
+//! One file a subcommand: its arguments, and what it does.
 
 pub mod check;
 pub mod keys;
+pub mod outbox;
+pub mod sim_receiver;

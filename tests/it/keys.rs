@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use clap::Parser;
 use face_edge::api::keys::{KeyEnv, Keys, Role, create};
-use face_edge::cli::keys::{KeysArgs, run};
+use face_edge::cli::keys::{Args, run};
 use face_edge::clock;
 use face_edge::store::Store;
 use serde_json::Value;
@@ -12,13 +12,14 @@ use serde_json::Value;
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
-    args: KeysArgs,
+    args: Args,
 }
 
 fn command(folder: &std::path::Path, words: &[&str]) -> anyhow::Result<String> {
-    let cli = Cli::try_parse_from(["keys"].iter().chain(words))?;
+    let folder = folder.display().to_string();
+    let cli = Cli::try_parse_from(["keys", "--data-dir", &folder].iter().chain(words))?;
     let mut out = Vec::new();
-    run(&cli.args, folder, &mut out)?;
+    run(&cli.args, &mut out)?;
     Ok(String::from_utf8(out)?)
 }
 

@@ -2,6 +2,10 @@
 
 mod api;
 mod config;
+mod deliver;
 mod keys;
+mod kill9;
+mod messages;
 mod outbox;
+mod receiver;
 mod task_json;

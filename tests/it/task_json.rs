@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
-use face_edge::cli::check::{CheckArgs, run};
+use face_edge::cli::check::{Args, run};
 use face_edge::domain::{Category, Repeat, Source, TaskId};
 use face_edge::task_json::{TaskProblem, TaskSpec, check_roi_in_frame, describe};
 use proptest::prelude::*;
@@ -409,7 +409,7 @@ fn overlapping_polygons_count_once() {
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
-    args: CheckArgs,
+    args: Args,
 }
 
 #[test]
