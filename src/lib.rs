@@ -3,8 +3,10 @@
 
 pub mod analysts;
 pub mod channel;
+pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod deliver;
 pub mod detect;
 pub mod domain;
@@ -14,7 +16,9 @@ pub mod media;
 pub mod rules;
 pub mod snapshot;
 pub mod sim;
+pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod task_json;
 pub mod worker;
+pub mod task_json;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Parser;
+use face_edge::cli::check::{Args, run};
 use face_edge::domain::{Category, Repeat, Source, TaskId};
 use face_edge::task_json::{TaskProblem, TaskSpec, check_roi_in_frame, describe};
 use proptest::prelude::*;
@@ -402,6 +404,44 @@ fn overlapping_polygons_count_once() {
     let spec = accepted(&common("target_roi"), json!({"polygons": [square(0), square(50), square(-60)]}));
     let text = describe(&spec, None).join("\n");
     assert!(text.contains("3 polygon(s), 15000 px²"), "{text}");
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+}
+
+#[test]
+fn the_check_command_reads_every_file_before_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("good.json"), SAMPLE).unwrap();
+    std::fs::write(path("bad.json"), SAMPLE.replace("3.0", "3")).unwrap();
+    let check = |words: &[&str]| {
+        let files = ["bad.json", "good.json", "absent.json"].map(path);
+        let cli = Cli::try_parse_from(
+            ["check"].iter().map(ToString::to_string).chain(words.iter().map(ToString::to_string)).chain(files),
+        )
+        .unwrap();
+        let mut out = Vec::new();
+        let result = run(&cli.args, &mut out, |_| Some("640×384".to_owned()));
+        (String::from_utf8(out).unwrap(), result.unwrap_err().to_string())
+    };
+    let (out, error) = check(&[]);
+    assert!(out.contains("good.json: valid") && out.contains("detector input: 640×384"), "{out}");
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(
+        lines[0]
+            .ends_with("bad.json:4:22: service_version: is \"3\", expected digits.digits like 3.0, up to three each"),
+        "{error}"
+    );
+    assert!(lines[1].contains("absent.json: cannot be read"), "{error}");
+    let report: Value = serde_json::from_str(&check(&["--json"]).0).unwrap();
+    let valid: Vec<_> = report.as_array().unwrap().iter().map(|file| file["valid"].as_bool().unwrap()).collect();
+    assert_eq!(valid, [false, true, false]);
+    assert!(Cli::try_parse_from(["check"]).is_err(), "a file is needed");
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -1,0 +1,126 @@
+//! What changes a task that is there: its body, whether it shall run, and its end.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
+use serde_json::Value;
+
+use super::object;
+use super::scope::Scope;
+use crate::api::error::ErrorBody;
+use crate::api::keys::Identity;
+use crate::api::{ApiError, AppState, auth, body};
+use crate::clock;
+use crate::store::Desired;
+use crate::task_json::TaskSpec;
+
+/// A camera that hangs is given so long to be let go; then the deletion is refused and may be asked for again.
+const RELEASE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Changes a task: a whole body, with one input. It restarts if it runs.
+#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+    params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
+        ("task_id" = String, Path)),
+    request_body(content = Object, description = "docs/api.md, Create"),
+    responses((status = 200, body = Object), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn update(
+    State(state): State<AppState>,
+    scope: Scope,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    auth::require(identity.role.may_change_tasks(), identity.role, "change tasks")?;
+    let (id, mut row) = scope.task(&state).await?;
+    let spec = TaskSpec::parse(&body::read(&headers, body).await?)?;
+    if spec.inputs.len() != 1 {
+        let message = format!("input.data: holds {} entries, expected one: a task has one input", spec.inputs.len());
+        return Err(ApiError::Invalid(message));
+    }
+    row.name = spec.name.clone();
+    row.service_version = spec.service_version.clone();
+    row.index = spec.inputs[0].index;
+    row.body = spec.body_of_input(0).to_string();
+    row.updated_at = clock::unix_ms();
+    if !state.store.update_task(row).await? {
+        return Err(gone());
+    }
+    state.control.wake();
+    let row = state.store.task(id.as_str()).await?.ok_or_else(gone)?;
+    Ok(Json(object(&state, &identity, &row, true)?))
+}
+
+/// The task shall run.
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/start", tag = "tasks",
+    params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
+        ("task_id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn start(
+    State(state): State<AppState>,
+    scope: Scope,
+    Extension(identity): Extension<Identity>,
+) -> Result<StatusCode, ApiError> {
+    desire(&state, &scope, &identity, Desired::Start).await
+}
+
+/// The task shall not run; it stays.
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/stop", tag = "tasks",
+    params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
+        ("task_id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn stop(
+    State(state): State<AppState>,
+    scope: Scope,
+    Extension(identity): Extension<Identity>,
+) -> Result<StatusCode, ApiError> {
+    desire(&state, &scope, &identity, Desired::Stop).await
+}
+
+async fn desire(
+    state: &AppState,
+    scope: &Scope,
+    identity: &Identity,
+    desired: Desired,
+) -> Result<StatusCode, ApiError> {
+    auth::require(identity.role.may_change_tasks(), identity.role, "start or stop tasks")?;
+    let (id, _) = scope.task(state).await?;
+    if !state.store.set_task_desired(id.as_str(), desired, clock::unix_ms()).await? {
+        return Err(gone());
+    }
+    state.control.wake();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets the camera go, then forgets the task. Killed in between, it is a stopped task, which can be deleted again.
+#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+    params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
+        ("task_id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    scope: Scope,
+    Extension(identity): Extension<Identity>,
+) -> Result<StatusCode, ApiError> {
+    auth::require(identity.role.may_change_tasks(), identity.role, "delete tasks")?;
+    let (id, _) = scope.task(&state).await?;
+    state.store.set_task_desired(id.as_str(), Desired::Stop, clock::unix_ms()).await?;
+    state.control.wake();
+    if tokio::time::timeout(RELEASE_LIMIT, state.control.released(&id)).await.is_err() {
+        let message = "not available now: the camera was not let go in time; the task is stopping, delete it again";
+        return Err(ApiError::Unavailable(message.to_owned()));
+    }
+    if !state.store.delete_task(id.as_str()).await? {
+        return Err(gone());
+    }
+    state.status.remove(&id);
+    state.control.wake();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody else deleted it in the meantime.
+fn gone() -> ApiError {
+    ApiError::NotFound("there is no such task in this project any more".to_owned())
+}

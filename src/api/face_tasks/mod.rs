@@ -1,0 +1,55 @@
+//! Tasks: `/v2/{project_id}/services/c-face-edge/tasks`. Create, list, show, change, start, stop, delete.
+
+mod change;
+mod create;
+mod list;
+mod scope;
+mod show;
+
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::keys::Identity;
+use super::{ApiError, AppState};
+use crate::domain::TaskId;
+use crate::store::TaskRow;
+use crate::task_json::{TaskFacts, mask_secrets, task_object};
+
+/// The one service of the path that is served here.
+pub const SERVICE_NAME: &str = "c-face-edge";
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(show::show, change::update, change::delete))
+        .routes(routes!(change::start))
+        .routes(routes!(change::stop))
+}
+
+/// The task's row as the answer gives it. `service_name` stands in a single task only: the documented list has none.
+fn object(state: &AppState, identity: &Identity, row: &TaskRow, single: bool) -> Result<Value, ApiError> {
+    let body = serde_json::from_str(&row.body).map_err(|error| {
+        tracing::error!(task = row.id, %error, "a stored body is not JSON");
+        ApiError::Internal
+    })?;
+    let board = TaskId::parse(&row.id).and_then(|id| state.status.get(&id));
+    // Words about another state than the one shown would mislead: the store is a moment behind the board.
+    let why = board.filter(|board| board.state.as_str() == row.state.name).and_then(|board| board.why);
+    let facts = TaskFacts {
+        id: &row.id,
+        creator: &row.creator,
+        project_id: &row.project_id,
+        service_name: single.then_some(SERVICE_NAME),
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        state: &row.state.name,
+        status: why.as_deref(),
+        error: row.state.error.as_ref().map(|error| (error.code.as_str(), error.message.as_str())),
+    };
+    let mut object = task_object(&facts, body);
+    if !identity.role.may_change_tasks() {
+        mask_secrets(&mut object);
+    }
+    Ok(object)
+}

@@ -1,0 +1,65 @@
+//! The HTTP interface. It changes what is desired, in the store, and wakes the supervisor; it never starts or stops
+//! anything itself.
+//!
+//! Every answer that is not a success has the documented error body, also where a layer and not a handler made it.
+//! Nothing that a client sends is logged but method, route, status and request id.
+
+mod auth;
+mod body;
+mod error;
+pub mod face_tasks;
+pub mod keys;
+mod layers;
+mod signing;
+mod system;
+mod throttle;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use metrics_exporter_prometheus::PrometheusHandle;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::domain::TaskId;
+use crate::status::Status;
+use crate::store::Store;
+use keys::Keys;
+
+pub use error::ApiError;
+
+/// What the interface asks of the supervisor.
+pub trait Control: Send + Sync {
+    /// The store's desired state has changed: look at it.
+    fn wake(&self);
+    /// Done once nothing of this task runs any more and its camera is let go. The store already says that it shall
+    /// not run. A task that never ran is released at once.
+    fn released(&self, id: &TaskId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Everything that handlers use; cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub store: Store,
+    pub status: Arc<Status>,
+    pub control: Arc<dyn Control>,
+    pub keys: Arc<Keys>,
+    pub metrics: PrometheusHandle,
+}
+
+#[derive(OpenApi)]
+#[openapi(info(title = "face-edge", description = "Faces from cameras, sent on once, at the right moment."))]
+struct Description;
+
+/// The whole interface. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that wrong keys are
+/// counted by the address that they come from.
+pub fn router(state: AppState) -> Router {
+    let protected = face_tasks::routes().route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
+    let (router, description) =
+        OpenApiRouter::with_openapi(Description::openapi()).merge(protected).merge(system::routes()).split_for_parts();
+    let router = router.merge(system::description(description)).with_state(state);
+    layers::around(router)
+}

@@ -1,0 +1,71 @@
+//! `check TASK.json…`: validates task files and says what each would do.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::task_json::{TaskProblem, TaskSpec, describe};
+
+/// Validate task files and say what each would do
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: face-edge check tasks/door.json")]
+pub struct Args {
+    /// Task files, as POSTed to the service
+    #[arg(required = true, value_name = "TASK.json")]
+    files: Vec<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why `check` did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Faults in the files, one line each: `file:line:col: field: message`. The exit code is 2.
+    #[error("{}", .0.join("\n"))]
+    BadFiles(Vec<String>),
+    #[error("the result cannot be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Checks every file before it fails. `input_size` says which detector input is chosen for a task, such as `640×384`.
+pub fn run(
+    args: &Args,
+    out: &mut dyn Write,
+    input_size: impl Fn(&TaskSpec) -> Option<String>,
+) -> Result<(), CheckError> {
+    let mut faults = Vec::new();
+    let mut reports = Vec::new();
+    for file in &args.files {
+        match check(file, &input_size) {
+            Ok(words) if args.json => reports.push(report(file, &words, &[])),
+            Ok(words) => writeln!(out, "{}: valid\n{}", file.display(), words.join("\n"))?,
+            Err(lines) => {
+                reports.push(report(file, &[], &lines));
+                faults.extend(lines);
+            }
+        }
+    }
+    if args.json {
+        writeln!(out, "{:#}", Value::from(reports))?;
+    }
+    if faults.is_empty() { Ok(()) } else { Err(CheckError::BadFiles(faults)) }
+}
+
+/// What the file's task would do, or its faults, each with its place.
+fn check(file: &Path, input_size: impl Fn(&TaskSpec) -> Option<String>) -> Result<Vec<String>, Vec<String>> {
+    let spec = read_task(file)?;
+    Ok(describe(&spec, input_size(&spec).as_deref()))
+}
+
+/// A task file, or its faults as `file:line:col: field: message`.
+pub fn read_task(file: &Path) -> Result<TaskSpec, Vec<String>> {
+    let name = file.display().to_string();
+    let text = std::fs::read(file).map_err(|error| vec![format!("{name}: cannot be read ({error})")])?;
+    TaskSpec::parse(&text).map_err(|problem: TaskProblem| problem.lines(&name, &text))
+}
+
+fn report(file: &Path, words: &[String], faults: &[String]) -> Value {
+    json!({"file": file.display().to_string(), "valid": faults.is_empty(), "does": words, "faults": faults})
+}

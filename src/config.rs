@@ -1,0 +1,187 @@
+//! The boot configuration: `face-edge.toml`, then `FACE_EDGE_<KEY>` over it, then the command line over both.
+//!
+//! An unknown key is an error with its place, so that a misspelt one never goes unnoticed. Every key has a default,
+//! and the sample file documents each. Secrets are not among the keys: they come from the environment or from a file
+//! that only its owner may read.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Read where the command line names no file; it may be absent.
+pub const DEFAULT_FILE: &str = "face-edge.toml";
+const ENV_PREFIX: &str = "FACE_EDGE_";
+
+/// Everything the service needs to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    /// A folder of task files to run beside the tasks of the API.
+    pub tasks: Option<PathBuf>,
+    pub models: Option<PathBuf>,
+    /// Alias of the detection model; the first that models.toml lists where `None`.
+    pub model: Option<String>,
+    pub onnxruntime: Option<PathBuf>,
+    pub node_id: String,
+    pub edge_pool_id: String,
+    /// Analysis threads, at least 1.
+    pub workers: usize,
+    pub webhook_secret_file: Option<PathBuf>,
+    pub outbox_max_bytes: u64,
+    pub log: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{file}: cannot be read ({reason}); name another file by --config")]
+    Unreadable { file: String, reason: String },
+    #[error("{file}:{line}:{column}: {message}")]
+    Invalid { file: String, line: usize, column: usize, message: String },
+    #[error("{variable} in the environment: {message}")]
+    Environment { variable: String, message: String },
+    #[error("{file}: {message}")]
+    Secret { file: String, message: String },
+}
+
+/// What a file may say. The environment is read as one more of these.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    tasks: Option<PathBuf>,
+    models: Option<PathBuf>,
+    model: Option<String>,
+    onnxruntime: Option<PathBuf>,
+    node_id: Option<String>,
+    edge_pool_id: Option<String>,
+    workers: Option<usize>,
+    webhook_secret_file: Option<PathBuf>,
+    outbox_max_bytes: Option<u64>,
+    log: Option<LogFormat>,
+}
+
+impl Config {
+    /// From the file (the default one where `None`) and this process's environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let env: HashMap<_, _> = std::env::vars().collect();
+        Self::read(file, &|name| env.get(name).cloned())
+    }
+
+    /// With the caller's environment.
+    pub fn read(file: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let keys = match fs::read_to_string(path) {
+            Ok(text) => parse(&text, &path.display().to_string())?,
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => Keys::default(),
+            Err(error) => {
+                return Err(ConfigError::Unreadable { file: path.display().to_string(), reason: error.to_string() });
+            }
+        };
+        let merged = Keys {
+            listen: text(env, "LISTEN")?.or(keys.listen),
+            data_dir: text(env, "DATA_DIR")?.or(keys.data_dir),
+            tasks: text(env, "TASKS")?.or(keys.tasks),
+            models: text(env, "MODELS")?.or(keys.models),
+            model: text(env, "MODEL")?.or(keys.model),
+            onnxruntime: text(env, "ONNXRUNTIME")?.or(keys.onnxruntime),
+            node_id: text(env, "NODE_ID")?.or(keys.node_id),
+            edge_pool_id: text(env, "EDGE_POOL_ID")?.or(keys.edge_pool_id),
+            workers: number(env, "WORKERS")?.or(keys.workers),
+            webhook_secret_file: text(env, "WEBHOOK_SECRET_FILE")?.or(keys.webhook_secret_file),
+            outbox_max_bytes: number(env, "OUTBOX_MAX_BYTES")?.or(keys.outbox_max_bytes),
+            log: text(env, "LOG")?.or(keys.log),
+        };
+        Ok(Self::with_defaults(merged))
+    }
+
+    fn with_defaults(keys: Keys) -> Self {
+        Self {
+            listen: keys.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8800))),
+            data_dir: keys.data_dir.unwrap_or_else(|| "./data".into()),
+            tasks: keys.tasks,
+            models: keys.models,
+            model: keys.model,
+            onnxruntime: keys.onnxruntime,
+            node_id: keys.node_id.unwrap_or_else(host_name),
+            edge_pool_id: keys.edge_pool_id.unwrap_or_else(|| "default".to_owned()),
+            workers: keys.workers.filter(|&n| n > 0).unwrap_or_else(cores),
+            webhook_secret_file: keys.webhook_secret_file,
+            outbox_max_bytes: keys.outbox_max_bytes.unwrap_or(4 << 30),
+            log: keys.log.unwrap_or(LogFormat::Text),
+        }
+    }
+}
+
+/// A secret's text, without the line's end. Refused where anybody but its owner may read the file.
+pub fn read_secret_file(path: &Path) -> Result<String, ConfigError> {
+    let fail = |message: String| ConfigError::Secret { file: path.display().to_string(), message };
+    let metadata = fs::metadata(path).map_err(|error| fail(format!("cannot be read ({error})")))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(fail(format!("has mode {mode:04o}, so that others may read this secret; make it 0600")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| fail(format!("cannot be read ({error})")))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        Err(fail("is empty, expected the secret on one line".to_owned()))
+    } else {
+        Ok(secret.to_owned())
+    }
+}
+
+fn parse(text: &str, file: &str) -> Result<Keys, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ConfigError::Invalid {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: error.message().to_owned(),
+        }
+    })
+}
+
+/// A key that the file writes as a string. Set but empty counts as not set.
+fn text<T: DeserializeOwned>(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Result<Option<T>, ConfigError> {
+    let Some(value) = variable(env, key) else { return Ok(None) };
+    toml::Value::String(value).try_into().map(Some).map_err(|error: toml::de::Error| invalid(key, error.message()))
+}
+
+fn number<T: std::str::FromStr>(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Result<Option<T>, ConfigError> {
+    let Some(value) = variable(env, key) else { return Ok(None) };
+    let parsed =
+        value.parse().map_err(|_| invalid(key, &format!("is {value:?}, expected a whole number of at least 0")));
+    parsed.map(Some)
+}
+
+fn variable(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Option<String> {
+    env(&format!("{ENV_PREFIX}{key}")).filter(|value| !value.is_empty())
+}
+
+fn invalid(key: &str, message: &str) -> ConfigError {
+    ConfigError::Environment { variable: format!("{ENV_PREFIX}{key}"), message: message.to_owned() }
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "edge".to_owned() } else { name.trim().to_owned() }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,116 @@
+//! The boot configuration: the sample file, defaults, the environment, and what errors say.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use face_edge::config::{Config, LogFormat, read_secret_file};
+
+fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    std::fs::write(&file, text).unwrap();
+    let env: HashMap<_, _> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let error =
+        |error: face_edge::config::ConfigError| error.to_string().replace(&file.display().to_string(), "f.toml");
+    Config::read(Some(&file), &|name| env.get(name).cloned()).map_err(error)
+}
+
+const SAMPLE: &str = include_str!("../../face-edge.toml");
+
+#[test]
+fn the_sample_is_the_default() {
+    assert_eq!(read(SAMPLE, &[]), read("", &[]));
+    let config = read("", &[]).unwrap();
+    assert_eq!(
+        (config.listen.to_string().as_str(), config.data_dir.as_path()),
+        ("127.0.0.1:8800", Path::new("./data"))
+    );
+    assert!(config.workers > 0 && !config.node_id.is_empty());
+}
+
+#[test]
+fn the_sample_documents_every_key_and_no_other() {
+    let everything: String = SAMPLE
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line)))
+        .collect();
+    read(&everything, &[]).unwrap();
+    let keys: toml::Table = everything.parse().unwrap();
+    let listed = read("nonsense = 1", &[]).unwrap_err();
+    let named = listed.matches('`').count() / 2 - 1;
+    assert_eq!(keys.len(), named, "{listed}");
+    assert!(keys.len() <= 15);
+    for key in keys.keys() {
+        assert!(listed.contains(&format!("`{key}`")), "{key} is not in {listed}");
+        assert!(include_str!("../../docs/config.md").contains(&format!("| `{key}` |")), "docs/config.md lacks {key}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let env = [
+        ("FACE_EDGE_LISTEN", "127.0.0.1:1"),
+        ("FACE_EDGE_DATA_DIR", "/d"),
+        ("FACE_EDGE_TASKS", "/t"),
+        ("FACE_EDGE_MODELS", "/m"),
+        ("FACE_EDGE_MODEL", "a"),
+        ("FACE_EDGE_ONNXRUNTIME", "/o"),
+        ("FACE_EDGE_NODE_ID", "n"),
+        ("FACE_EDGE_EDGE_POOL_ID", "p"),
+        ("FACE_EDGE_WORKERS", "3"),
+        ("FACE_EDGE_WEBHOOK_SECRET_FILE", "/s"),
+        ("FACE_EDGE_OUTBOX_MAX_BYTES", "9"),
+        ("FACE_EDGE_LOG", "json"),
+    ];
+    let config = read("listen = \"127.0.0.1:2\"\nworkers = 7\nlog = \"text\"", &env).unwrap();
+    let expected = Config {
+        listen: "127.0.0.1:1".parse().unwrap(),
+        data_dir: "/d".into(),
+        tasks: Some("/t".into()),
+        models: Some("/m".into()),
+        model: Some("a".into()),
+        onnxruntime: Some("/o".into()),
+        node_id: "n".into(),
+        edge_pool_id: "p".into(),
+        workers: 3,
+        webhook_secret_file: Some("/s".into()),
+        outbox_max_bytes: 9,
+        log: LogFormat::Json,
+    };
+    assert_eq!(config, expected);
+    assert_eq!(read("workers = 7", &[("FACE_EDGE_WORKERS", "")]).unwrap().workers, 7);
+}
+
+#[test]
+fn errors_name_the_place() {
+    let error = |text: &str| read(text, &[]).unwrap_err();
+    assert!(
+        error("listen = \"127.0.0.1:1\"\n\n  lisen = 1\n")
+            .starts_with("f.toml:3:3: unknown field `lisen`, expected one of `listen`")
+    );
+    assert!(error("listen = \"nowhere\"").starts_with("f.toml:1:10: "), "{}", error("listen = \"nowhere\""));
+    assert!(error("workers = -1").starts_with("f.toml:1:11: "));
+    assert!(error("log = \"xml\"").contains("expected `text` or `json`"));
+    assert!(error("workers = ").starts_with("f.toml:1:"));
+    let env = read("", &[("FACE_EDGE_WORKERS", "many")]).unwrap_err();
+    assert_eq!(env, "FACE_EDGE_WORKERS in the environment: is \"many\", expected a whole number of at least 0");
+    assert!(
+        read("", &[("FACE_EDGE_LISTEN", "8800")]).unwrap_err().starts_with("FACE_EDGE_LISTEN in the environment: ")
+    );
+    let missing = Config::read(Some(Path::new("/nowhere/f.toml")), &|_| None).unwrap_err().to_string();
+    assert!(missing.starts_with("/nowhere/f.toml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn a_secret_that_others_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o640);
+    let error = read_secret_file(&file).unwrap_err().to_string();
+    assert!(error.contains("has mode 0640") && !error.contains("s3cret"), "{error}");
+    mode(0o600);
+    assert_eq!(read_secret_file(&file).unwrap(), "s3cret");
+}
