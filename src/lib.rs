@@ -6,3 +6,4 @@ pub mod domain;
 pub mod frame;
 pub mod mailbox;
 pub mod media;
+pub mod sim;

@@ -1,0 +1,4 @@
+//! What stands in for the outside world in demonstrations and tests: a camera, and a scene for it to film.
+
+pub mod camera;
+mod clip;
