@@ -22,3 +22,4 @@ pub mod supervisor;
 pub mod task_json;
 pub mod worker;
 pub mod task_json;
+pub mod sim;

@@ -23,6 +23,9 @@ const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// Playing for this long makes the next trouble a new one.
 const GOOD_PLAY: Duration = Duration::from_secs(10);
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// A file of which nothing came yet and on which no thread works for this many ticks gives nothing: decodebin loses
+/// the error of a demuxer that fails while it is being plugged in.
+const IDLE_TICKS: u32 = 10;
 /// A file that ends this much before its own length was cut.
 const CUT_SHORT: Duration = Duration::from_secs(1);
 
@@ -245,7 +248,8 @@ impl<F: Fn(CameraState)> Supervisor<F> {
         let bus = pipeline.bus().expect("every pipeline has a bus");
         // A failure is told in full by the message that follows.
         let _ = pipeline.set_state(gst::State::Playing);
-        let mut watch = Watch { supervisor: self, pipeline, is_file, seen, missing: None, told: false, length: None };
+        let mut watch =
+            Watch { supervisor: self, pipeline, is_file, seen, missing: None, told: false, length: None, idle: 0 };
         while !self.shared.stopping() {
             let message = bus.timed_pop_filtered(TICK, &[Type::Error, Type::Eos, Type::Element]);
             watch.look();
@@ -273,6 +277,8 @@ struct Watch<'a, F> {
     missing: Option<String>,
     told: bool,
     length: Option<Duration>,
+    /// Ticks without a working thread.
+    idle: u32,
 }
 
 impl<F: Fn(CameraState)> Watch<'_, F> {
@@ -320,13 +326,15 @@ impl<F: Fn(CameraState)> Watch<'_, F> {
         Outcome::Ended { cut_short: is_cut.then(|| Fault::new(FaultKind::Broken, source)) }
     }
 
-    fn stalled(&self) -> Option<Outcome> {
-        if self.supervisor.source.kind == SourceKind::File {
-            return None;
+    fn stalled(&mut self) -> Option<Outcome> {
+        let source = &self.supervisor.source;
+        if source.kind == SourceKind::File {
+            self.idle = if self.told || any_thread_works(self.pipeline) { 0 } else { self.idle + 1 };
+            return (self.idle > IDLE_TICKS).then(|| self.fault(Fault::new(FaultKind::Broken, source)));
         }
         let silent = clock::monotonic().saturating_duration_since(*self.seen.last_frame.lock());
         let is_stalled = silent > self.supervisor.spec.frame_timeout;
-        is_stalled.then(|| self.fault(Fault::new(FaultKind::Timeout, &self.supervisor.source)))
+        is_stalled.then(|| self.fault(Fault::new(FaultKind::Timeout, source)))
     }
 
     fn fault(&self, fault: Fault) -> Outcome {
@@ -344,4 +352,9 @@ fn video_decoder(pipeline: &gst::Pipeline) -> (String, String) {
         Some((caps.structure(0)?.name().to_string(), factory.name().to_string()))
     });
     found.unwrap_or_else(|| ("video/x-raw".to_owned(), "none".to_owned()))
+}
+
+fn any_thread_works(pipeline: &gst::Pipeline) -> bool {
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    elements.flat_map(|element| element.pads()).any(|pad| pad.task_state() == gst::TaskState::Started)
 }

@@ -19,3 +19,4 @@ mod outbox;
 mod receiver;
 mod registry;
 mod task_json;
+mod sim_camera;

@@ -1,0 +1,169 @@
+//! The simulated camera and the ingestion, against each other over real sockets.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace};
+use face_edge::sim::camera::{Login, SimCamera, SimSpec};
+
+use crate::media::{Recorder, clip};
+
+fn live(url: &str) -> CameraSpec {
+    CameraSpec { frame_timeout: Duration::from_secs(3), ..CameraSpec::new(url, Pace::Live) }
+}
+
+fn camera(folder: &Path) -> SimCamera {
+    SimCamera::start(SimSpec::new(vec![clip(folder, 50)])).unwrap()
+}
+
+fn wait_fault(recorder: &Recorder) -> FaultKind {
+    recorder.wait("a fault", |log| {
+        log.states.iter().find_map(|state| match state {
+            CameraState::Recovering { fault, .. } => Some(fault.kind),
+            _ => None,
+        })
+    })
+}
+
+fn playing(recorder: &Recorder, times: usize) {
+    recorder.wait("playing", |log| {
+        let count = log.states.iter().filter(|state| matches!(state, CameraState::Playing { .. })).count();
+        (count >= times).then_some(())
+    });
+}
+
+fn reserve() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn start_at(folder: &Path, listen: SocketAddr) -> SimCamera {
+    SimCamera::start(SimSpec { listen, ..SimSpec::new(vec![folder.join("clip.mp4")]) }).unwrap()
+}
+
+#[test]
+fn a_clip_of_two_seconds_plays_on_without_a_seam() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = camera(folder.path());
+    let recorder = Arc::new(Recorder::default());
+    let reader = recorder.start(live(&sim.url(0)));
+    recorder.wait_frames(75);
+    let times = recorder.wait("frames", |log| Some(log.frames.iter().map(|f| f.1).collect::<Vec<_>>()));
+    let steps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(steps.iter().all(|&ns| (10_000_000..100_000_000).contains(&ns)), "{steps:?}");
+    assert_eq!(recorder.wait("no fault", |log| Some(log.states.len())), 2, "connecting and playing, nothing else");
+    reader.stop();
+    assert_eq!(recorder.wait("no end", |log| Some(log.ended)), 0);
+}
+
+#[test]
+fn udp_works_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = camera(folder.path());
+    let recorder = Arc::new(Recorder::default());
+    let _reader = recorder.start(live(&sim.url(0).replace("rtsp://", "rtspu://")));
+    recorder.wait_frames(30);
+}
+
+#[test]
+fn each_video_has_a_path_and_other_paths_are_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(folder.path(), 50);
+    let sim = SimCamera::start(SimSpec::new(vec![path.clone(), path])).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let _reader = recorder.start(live(&sim.url(1)));
+    recorder.wait_frames(5);
+    let lost = Arc::new(Recorder::default());
+    let _reader = lost.start(live(&sim.url(2)));
+    assert_eq!(wait_fault(&lost), FaultKind::NotFound);
+}
+
+#[test]
+fn an_absent_camera_is_waited_for_and_a_lost_one_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    clip(folder.path(), 50);
+    let listen = reserve();
+    let recorder = Arc::new(Recorder::default());
+    let _reader = recorder.start(live(&format!("rtsp://{listen}/cam0")));
+    assert_eq!(wait_fault(&recorder), FaultKind::Refused);
+    let sim = start_at(folder.path(), listen);
+    playing(&recorder, 1);
+    recorder.wait_frames(10);
+    sim.stop();
+    let after = recorder.wait("the loss", |log| {
+        let playing = log.states.iter().position(|state| matches!(state, CameraState::Playing { .. }))?;
+        log.states[playing..]
+            .iter()
+            .any(|state| matches!(state, CameraState::Recovering { .. }))
+            .then_some(log.frames.len())
+    });
+    let _sim = start_at(folder.path(), listen);
+    playing(&recorder, 2);
+    recorder.wait_frames(after + 10);
+    let (numbers, times): (Vec<u64>, Vec<u64>) =
+        recorder.wait("frames", |log| Some(log.frames.iter().map(|f| (f.0, f.1)).unzip()));
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    assert!(times.windows(2).all(|pair| pair[1] > pair[0]), "{times:?}");
+}
+
+#[test]
+fn connections_that_are_cut_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = camera(folder.path());
+    let recorder = Arc::new(Recorder::default());
+    let _reader = recorder.start(live(&sim.url(0)));
+    recorder.wait_frames(5);
+    sim.drop_clients();
+    assert_eq!(wait_fault(&recorder), FaultKind::Disconnected);
+    playing(&recorder, 2);
+}
+
+#[test]
+fn a_frozen_camera_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = camera(folder.path());
+    let recorder = Arc::new(Recorder::default());
+    let _reader = recorder.start(live(&sim.url(0)));
+    recorder.wait_frames(5);
+    sim.freeze();
+    assert_eq!(wait_fault(&recorder), FaultKind::Timeout);
+}
+
+#[test]
+fn a_wrong_password_is_named_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(folder.path(), 50);
+    let login = || Some(Login { user: "cam".into(), password: "right@1".into() });
+    let sim = SimCamera::start(SimSpec { login: login(), ..SimSpec::new(vec![path]) }).unwrap();
+    let url = |password: &str| sim.url(0).replace("rtsp://", &format!("rtsp://cam:{password}@"));
+
+    let wrong = Arc::new(Recorder::default());
+    let _reader = wrong.start(live(&url("wrong-secret")));
+    assert_eq!(wait_fault(&wrong), FaultKind::Unauthorized);
+    let shown = wrong.wait("states", |log| Some(format!("{:?}", log.states)));
+    assert!(!shown.contains("wrong-secret"), "{shown}");
+
+    let right = Arc::new(Recorder::default());
+    let _reader = right.start(live(&url("right%401")));
+    right.wait_frames(5);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_silent_camera() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let reader = recorder.start(CameraSpec::new(format!("rtsp://{}/cam0", silent.local_addr().unwrap()), Pace::Live));
+    let (_held, _) = silent.accept().unwrap();
+    reader.stop();
+    assert_eq!(recorder.wait("states", |log| Some(log.states.clone())), [CameraState::Connecting]);
+}
+
+#[test]
+fn what_is_no_video_cannot_be_filmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words.mp4");
+    std::fs::write(&path, "no video at all").unwrap();
+    let Err(error) = SimCamera::start(SimSpec::new(vec![path])) else { panic!("words are no video") };
+    assert!(error.to_string().contains("words.mp4"), "{error}");
+}
