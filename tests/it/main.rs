@@ -1,0 +1,4 @@
+//! The one integration binary: a module a topic.
+
+mod rules_props;
+mod scenarios;
