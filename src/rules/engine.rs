@@ -54,7 +54,7 @@ pub struct Sending<P> {
 /// What one observation led to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome<P> {
-    /// By track; of one track in the order of time.
+    /// Of one track in the order of time; tracks that left come first.
     pub sendings: Vec<Sending<P>>,
     pub notes: Vec<Note>,
 }
@@ -70,7 +70,8 @@ pub struct Engine<P> {
     rules: Arc<Rules>,
     rules_since: StreamTime,
     tracker: Tracker<Ledger<P>>,
-    last: StreamTime,
+    /// The latest observation.
+    last: Option<StreamTime>,
     tally: Tally,
 }
 
@@ -81,7 +82,7 @@ impl<P> Engine<P> {
             rules,
             rules_since: StreamTime::ZERO,
             tracker: Tracker::new(new_track_score),
-            last: StreamTime::ZERO,
+            last: None,
             tally: Tally::default(),
         }
     }
@@ -89,9 +90,9 @@ impl<P> Engine<P> {
     /// From the next observation on. The tracks live on, and what was sent stays sent.
     pub fn set_rules(&mut self, rules: Arc<Rules>) {
         self.rules = rules;
-        self.rules_since = self.last;
+        self.rules_since = self.last.unwrap_or_default();
         for track in &mut self.tracker.tracks {
-            track.memory.set_rules(&self.rules, self.last);
+            track.memory.set_rules(&self.rules, self.rules_since);
         }
     }
 
@@ -104,8 +105,10 @@ impl<P> Engine<P> {
         view: &mut V,
     ) -> Outcome<P> {
         let mut outcome = self.restart_if_back(now);
-        let now = now.max(self.last);
-        self.last = now;
+        // A picture of a moment that has been settled would count into an interval that is over.
+        let fresh = self.last.is_none_or(|last| now > last);
+        let now = self.last.map_or(now, |last| now.max(last));
+        self.last = Some(now);
         for (track, left) in self.tracker.leave(now) {
             self.end(track, left, &mut outcome);
         }
@@ -114,7 +117,8 @@ impl<P> Engine<P> {
         let sure_score = self.tracker.sure_score();
         for track in &mut self.tracker.tracks {
             let look = look(&self.rules, self.rules_since, track);
-            track.memory.observe(look, now, track.seen.as_ref(), view, &mut outcome.sendings);
+            let seen = track.seen.as_ref().filter(|_| fresh);
+            track.memory.observe(look, now, seen, view, &mut outcome.sendings);
             let verdict = judge(look, track, sure_score);
             if track.seen.is_some() {
                 self.tally.add(&verdict);
@@ -129,7 +133,7 @@ impl<P> Engine<P> {
 
     /// The stream is over: every track leaves. The engine can begin anew after it.
     pub fn finish(&mut self, now: StreamTime) -> Outcome<P> {
-        let now = now.max(self.last);
+        let now = self.last.take().map_or(now, |last| now.max(last));
         let mut outcome = Outcome::default();
         for (track, left) in self.tracker.leave(now) {
             self.end(track, left, &mut outcome);
@@ -138,6 +142,7 @@ impl<P> Engine<P> {
             self.end(track, now, &mut outcome);
         }
         outcome.sendings.sort_by_key(|sending| sending.track);
+        self.rules_since = StreamTime::ZERO;
         outcome
     }
 
@@ -152,13 +157,10 @@ impl<P> Engine<P> {
     }
 
     fn restart_if_back(&mut self, now: StreamTime) -> Outcome<P> {
-        if now + BACKWARDS_MAX >= self.last {
-            return Outcome::default();
+        match self.last {
+            Some(last) if now + BACKWARDS_MAX < last => self.finish(last),
+            _ => Outcome::default(),
         }
-        let outcome = self.finish(self.last);
-        self.last = now;
-        self.rules_since = now;
-        outcome
     }
 
     fn end(&mut self, mut track: Track<Ledger<P>>, left: StreamTime, outcome: &mut Outcome<P>) {

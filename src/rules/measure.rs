@@ -24,9 +24,9 @@ const TOO_DARK: f32 = 20.0;
 const DARK: f32 = 60.0;
 const BRIGHT: f32 = 190.0;
 const TOO_BRIGHT: f32 = 240.0;
-/// Samples at these ends are lost (video range as well as full range); eyes and hair may be that dark by right.
-const BLACK: f32 = 20.0;
-const WHITE: f32 = 234.0;
+/// Cells (in quarters of luma) at these ends are lost (video range as well as full range); eyes and hair may be that dark by right.
+const BLACK: i16 = 4 * 20;
+const WHITE: i16 = 4 * 234;
 const LOST_USUAL: f32 = 0.15;
 
 /// Measures the face at `rect` (pixels; may reach beyond the plane) in a plane of `width` × `height` samples whose
@@ -38,11 +38,14 @@ pub fn measure(y: &[u8], stride: usize, width: usize, height: usize, rect: Rect)
     }
 }
 
-/// The face on a grid of about its own proportions; each cell is the mean of 2 × 2 samples of it.
+/// The face on a grid of about its own proportions. Each cell is the sum of 2 × 2 samples of it, so luma in quarters:
+/// whole numbers, which a processor adds up eight or sixteen at a time.
 struct Cells {
-    values: Vec<f32>,
+    values: Vec<i16>,
     columns: usize,
-    rows: usize,
+    /// Of the cells, in luma.
+    mean: f32,
+    deviation: f32,
 }
 
 impl Cells {
@@ -62,49 +65,51 @@ impl Cells {
         let across = pairs(rect.x, columns, width);
         for (upper, lower) in pairs(rect.y, rows, height) {
             let (upper, lower) = (&y[upper * stride..][..width], &y[lower * stride..][..width]);
-            values.extend(across.iter().map(|&(left, right)| {
-                let sum = u16::from(upper[left]) + u16::from(upper[right]) + u16::from(lower[left]);
-                f32::from(sum + u16::from(lower[right])) / 4.0
-            }));
+            let sum = |x: usize| i16::from(upper[x]) + i16::from(lower[x]);
+            values.extend(across.iter().map(|&(left, right)| sum(left) + sum(right)));
         }
-        Some(Self { values, columns, rows })
+        let (mean, deviation) = spread(&values, columns);
+        Some(Self { values, columns, mean, deviation })
     }
 
     /// Fine detail in proportion to contrast: the Laplacian's root mean square over the deviation of the luma, so that
     /// a dark face is not taken for a blurred one.
     fn sharpness(&self) -> f32 {
-        let mut energy = 0.0;
-        for row in 1..self.rows - 1 {
-            let line = |row: usize| &self.values[row * self.columns..][..self.columns];
-            let (above, here, below) = (line(row - 1), line(row), line(row + 1));
-            for i in 1..self.columns - 1 {
-                let laplacian = 4.0 * here[i] - here[i - 1] - here[i + 1] - above[i] - below[i];
-                energy += laplacian * laplacian;
-            }
-        }
-        let inner = ((self.rows - 2) * (self.columns - 2)) as f32;
-        let detail = (energy / inner).sqrt() / (self.deviation() + DEVIATION_FLOOR);
+        let lines: Vec<&[i16]> = self.values.chunks_exact(self.columns).collect();
+        let inner = (lines.len() - 2) * (self.columns - 2);
+        let energy: i64 = lines.windows(3).map(|three| i64::from(detail(three[0], three[1], three[2]))).sum();
+        let detail = (energy as f32 / inner as f32).sqrt() / 4.0 / (self.deviation + DEVIATION_FLOOR);
         1.0 - (-detail / DETAIL_USUAL).exp()
     }
 
     /// Neither dark nor glaring on the whole, few samples at either end, and some contrast.
     fn exposure(&self) -> f32 {
-        let mean = self.mean();
-        let level = ((mean - TOO_DARK) / (DARK - TOO_DARK)).min((TOO_BRIGHT - mean) / (TOO_BRIGHT - BRIGHT));
+        let level = ((self.mean - TOO_DARK) / (DARK - TOO_DARK)).min((TOO_BRIGHT - self.mean) / (TOO_BRIGHT - BRIGHT));
         let lost = self.values.iter().filter(|&&v| v <= BLACK || v >= WHITE).count() as f32 / self.values.len() as f32;
         let kept = 1.0 - (lost - LOST_USUAL).max(0.0) / (1.0 - LOST_USUAL);
-        let contrast = self.deviation() / DEVIATION_USUAL;
+        let contrast = self.deviation / DEVIATION_USUAL;
         level.clamp(0.0, 1.0) * kept * contrast.min(1.0)
     }
+}
 
-    fn mean(&self) -> f32 {
-        self.values.iter().sum::<f32>() / self.values.len() as f32
-    }
+/// Mean and standard deviation of the cells, in luma. A row's sums fit 32 bits.
+fn spread(values: &[i16], columns: usize) -> (f32, f32) {
+    let row =
+        |row: &[i16]| row.iter().map(|&v| i32::from(v)).fold((0, 0), |(sum, squares), v| (sum + v, squares + v * v));
+    let rows = values.chunks_exact(columns).map(row);
+    let (sum, squares) = rows.fold((0_i64, 0_i64), |(a, b), (c, d)| (a + i64::from(c), b + i64::from(d)));
+    let mean = sum as f64 / values.len() as f64;
+    let variance = squares as f64 / values.len() as f64 - mean * mean;
+    ((mean / 4.0) as f32, (variance.max(0.0).sqrt() / 4.0) as f32)
+}
 
-    fn deviation(&self) -> f32 {
-        let mean = self.mean();
-        (self.values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / self.values.len() as f32).sqrt()
-    }
+/// The sum of the squared Laplacian along one row, but for its ends: at most 62 × 4080², which fits.
+fn detail(above: &[i16], here: &[i16], below: &[i16]) -> i32 {
+    let sides = here.windows(3).zip(&above[1..]).zip(&below[1..]);
+    sides
+        .map(|((here, above), below)| i32::from(4 * here[1] - here[0] - here[2] - above - below))
+        .map(|laplacian| laplacian * laplacian)
+        .sum()
 }
 
 #[cfg(test)]

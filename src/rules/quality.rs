@@ -15,7 +15,7 @@ const EXPOSURE: f32 = 0.25;
 const CONFIDENCE: f32 = 0.25;
 const WHOLENESS: f32 = 0.50;
 /// A face of this shorter side counts nothing, and one of that counts full; by the logarithm between.
-const SIZE_NONE_PX: f32 = 20.0;
+const SIZE_NONE_PX: f32 = 10.0;
 const SIZE_FULL_PX: f32 = 300.0;
 /// In place of what landmarks would tell: about what an ordinary face gets.
 const POSE_UNKNOWN: f32 = 0.7;

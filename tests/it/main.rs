@@ -20,3 +20,6 @@ mod receiver;
 mod registry;
 mod task_json;
 mod sim_camera;
+mod rules_golden;
+mod rules_props;
+mod scenarios;
