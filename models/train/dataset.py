@@ -21,6 +21,8 @@ DRAWN_FACES = 250  # kinds of drawn face per worker
 TURNED_GAIN = 3.0  # untypical poses are chosen as the face of a view so much more often
 SCENE_SHARE, MOSAIC_SHARE = 0.60, 0.20  # of samples; the rest are collages
 DRAWN_SHARE = 0.12  # of the faces in a collage
+ECHOES = 3  # times a sample is used, each time degraded anew: making one and asking the teacher costs more than degrading it
+ECHO_BUFFER = 96  # samples among which the next is drawn, so that echoes are far apart
 
 
 @dataclass
@@ -217,16 +219,27 @@ class FaceSamples(IterableDataset):
         seed = [self.seed, self.round, worker.id if worker else 0]
         rng = np.random.default_rng(seed)
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        teacher = YuNetLike(self.teacher, features=True) if self.teacher else None
-        maker = SampleMaker(self.cache, self.size, rng)
-        while True:
-            picture, faces = maker.sample()
-            # The teacher sees the clean picture, the network a degraded one and must say the same.
-            target = targets.distilled(teacher.maps(picture), faces) if teacher else targets.from_labels(faces, self.size)
+        for picture, faces, target in self.echoed(rng):
+            # The teacher saw the clean picture, the network sees a degraded one and must say the same.
             if rng.random() < 0.15:
                 picture = np.array(picture)
                 augment.draw_masks(rng, picture, faces)
             yield augment.degraded(rng, picture), target
+
+    def echoed(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, Faces, targets.Targets]]:
+        """Clean samples, each ECHOES times, in random order."""
+        teacher = YuNetLike(self.teacher, features=True) if self.teacher else None
+        maker, buffer = SampleMaker(self.cache, self.size, rng), []
+        while True:
+            if len(buffer) < ECHO_BUFFER * (ECHOES - 1) / ECHOES + 1:
+                picture, faces = maker.sample()
+                target = targets.distilled(teacher.maps(picture), faces) if teacher else targets.from_labels(faces, self.size)
+                yield picture, faces, target
+                buffer += [(picture, faces, target)] * (ECHOES - 1)
+            else:
+                i = int(rng.integers(len(buffer)))
+                buffer[i], buffer[-1] = buffer[-1], buffer[i]
+                yield buffer.pop()
 
 
 def collate(samples: list[tuple[np.ndarray, targets.Targets]]) -> Batch:

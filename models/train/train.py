@@ -9,6 +9,7 @@ The learning rate warms up, stays, and falls linearly to 0 over the last --decay
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import time
@@ -35,6 +36,11 @@ def learning_rate(step: int, peak: float, steps: int, decay_steps: int) -> float
     return peak * min(warm, max(0.0, (steps - step) / max(1, decay_steps)))
 
 
+def tensors(net: nn.Module) -> list[torch.Tensor]:
+    """Parameters and the statistics of the batch norms."""
+    return [t for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()]
+
+
 class Run:
     """The network, its optimiser and its exponential moving average, and where they are kept."""
 
@@ -46,11 +52,10 @@ class Run:
         decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups)
+        self.net.train()
         self.step = self.samples = self.starts = 0
-        self.average = self._copy()
-
-    def _copy(self) -> dict[str, torch.Tensor]:
-        return {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self.average = copy.deepcopy(self.net)
+        self.averaged, self.current = tensors(self.average), tensors(self.net)
 
     def load(self, init: Path | None) -> None:
         """Go on from the run's own checkpoint, else start from the weights `init`, else from random ones."""
@@ -60,33 +65,28 @@ class Run:
             self.net.load_state_dict(state["net"])
             self.adapter.load_state_dict(state["adapter"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.average = state["average"]
+            self.average.load_state_dict(state["average"])
             self.step, self.samples, self.starts = state["step"], state["samples"], state["starts"] + 1
         elif init:
             state = torch.load(init, map_location=self.device, weights_only=True)
             self.net.load_state_dict(state.get("average", state))
-            self.average = self._copy()
+            self.average.load_state_dict(self.net.state_dict())
 
     def save(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        state = {"net": self.net.state_dict(), "adapter": self.adapter.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
-        state |= {"step": self.step, "samples": self.samples, "starts": self.starts}
+        state = {name: getattr(self, name).state_dict() for name in ("net", "adapter", "optimiser", "average")}
+        state |= {name: getattr(self, name) for name in ("step", "samples", "starts")}
         torch.save(state, self.out / "last.tmp")
         os.replace(self.out / "last.tmp", self.out / "last.pt")
 
     @torch.no_grad()
     def update_average(self) -> None:
         decay = min(EMA_DECAY, self.step / (self.step + 20))
-        for name, value in self.net.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
+        torch._foreach_lerp_(self.averaged, self.current, 1 - decay)
 
     def train_step(self, batch: Batch, loss: DetectionLoss, rate: float, half: bool) -> dict[str, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.net.train()
         pictures = batch.pictures.float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             out, neck = self.net.with_neck(pictures)
