@@ -2,8 +2,8 @@
 //! ARCHITECTURE.md draws the map; `worker` holds the way of a frame.
 
 pub mod analysts;
-pub mod channel;
 pub mod api;
+pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -14,12 +14,10 @@ pub mod frame;
 pub mod mailbox;
 pub mod media;
 pub mod rules;
-pub mod snapshot;
 pub mod sim;
+pub mod snapshot;
 pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod task_json;
 pub mod worker;
-pub mod task_json;
-pub mod sim;
