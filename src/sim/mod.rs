@@ -1,7 +1,6 @@
-//! Stand-ins for what surrounds the box: a camera before it, a receiver behind it.
-
-pub mod receiver;
-//! What stands in for the outside world in demonstrations and tests: a camera, and a scene for it to film.
+//! What stands in for the outside world in demonstrations and tests: a camera, a scene for it to film, and a receiver
+//! of what the box sends.
 
 pub mod camera;
 mod clip;
+pub mod receiver;

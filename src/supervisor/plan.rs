@@ -1,6 +1,4 @@
-//! Makes what runs agree with what is wanted: a pure [`plan`], and the loop that carries it out.
-//!
-//! The control plane changes desired state only; cameras start and stop here and nowhere else.
+//! What has to happen for what runs to agree with what is wanted. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

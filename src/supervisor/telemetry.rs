@@ -1,0 +1,58 @@
+//! A channel's figures for `/metrics`, and word to the supervisor when its analysis has nothing left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::inbox::Inbox;
+use crate::channel::Channel;
+use crate::domain::TaskId;
+use crate::rules::{Outcome, Tally};
+use crate::worker::{Observer, Picture};
+
+pub struct Telemetry {
+    task: TaskId,
+    generation: u64,
+    inbox: Arc<Inbox>,
+    told: Tally,
+}
+
+impl Telemetry {
+    pub fn new(task: TaskId, generation: u64, inbox: Arc<Inbox>) -> Self {
+        Self { task, generation, inbox, told: Tally::default() }
+    }
+}
+
+impl Observer for Telemetry {
+    fn decided(&mut self, outcome: &Outcome<Arc<Picture>>, tally: &Tally) {
+        let task = self.task.as_str();
+        for sending in &outcome.sendings {
+            let reason = sending.reason.as_str();
+            metrics::counter!("face_edge_pictures_total", "task" => task.to_owned(), "reason" => reason).increment(1);
+        }
+        for ((verdict, count), (_, told)) in tally.iter().zip(self.told.iter()) {
+            if count > told {
+                metrics::counter!("face_edge_verdicts_total", "task" => task.to_owned(), "verdict" => verdict)
+                    .increment(count - told);
+            }
+        }
+        self.told = *tally;
+    }
+
+    fn drained(&mut self) {
+        self.inbox.drained(self.generation);
+    }
+}
+
+/// The counts that the channel's own parts keep.
+pub fn publish(task: &TaskId, channel: &Channel) {
+    let (counters, progress) = (channel.counters(), channel.progress());
+    let set = |name: &'static str, value: u64| metrics::counter!(name, "task" => task.to_string()).absolute(value);
+    set("face_edge_frames_decoded_total", channel.frames_decoded());
+    set("face_edge_frames_offered_total", counters.offered.load(Ordering::Relaxed));
+    set("face_edge_frames_overwritten_total", counters.overwritten.load(Ordering::Relaxed));
+    set("face_edge_frames_analysed_total", progress.frames_analysed.load(Ordering::Relaxed));
+    set("face_edge_frames_failed_total", progress.frames_failed.load(Ordering::Relaxed));
+    set("face_edge_faces_detected_total", progress.faces_detected.load(Ordering::Relaxed));
+    set("face_edge_detect_nanoseconds_total", progress.detect_ns.load(Ordering::Relaxed));
+    set("face_edge_analyse_nanoseconds_total", progress.analyse_ns.load(Ordering::Relaxed));
+}
