@@ -126,14 +126,16 @@ mod tests {
 
     #[test]
     fn large_wanted_faces_need_a_small_input() {
-        assert_eq!(sizes("yunet_n", (1920, 1080), 120.0, 800.0), [(320, 192)]);
-        assert_eq!(sizes("yunet_n", (1920, 1080), 42.0, 800.0), [(640, 384)]);
-        assert_eq!(sizes("yunet_n", (1080, 1920), 42.0, 800.0), [(384, 640)]);
+        for alias in ["default", "yunet_n"] {
+            assert_eq!(sizes(alias, (1920, 1080), 120.0, 800.0), [(320, 192)]);
+        }
+        assert_eq!(sizes("yunet_n", (1920, 1080), 36.0, 800.0), [(640, 384)]);
+        assert_eq!(sizes("yunet_n", (1080, 1920), 36.0, 800.0), [(384, 640)]);
     }
 
     #[test]
     fn a_wide_window_takes_two_passes() {
-        assert_eq!(sizes("yunet_n", (1920, 1080), 21.0, 1080.0), [(1280, 736), (512, 288)]);
+        assert_eq!(sizes("yunet_n", (1920, 1080), 18.0, 1080.0), [(1280, 736), (512, 288)]);
     }
 
     #[test]

@@ -1,11 +1,18 @@
-//! The detectors as a worker uses them.
+//! The detectors as a worker uses them, and the command `detect`.
 
-use face_edge::detect::{Detectors, SizeWindow, plan_input};
+use clap::Parser;
+use face_edge::cli::detect as command;
+use face_edge::detect::{Detectors, InputSize, Plan, RgbPicture, SizeWindow, plan_input, plan_long_side};
+use face_edge::domain::Detection;
 use face_edge::frame::{Color, Matrix, OwnedPlanes, PixelBuffer};
 
 use crate::support::vision;
 
 const WINDOW: SizeWindow = SizeWindow { min_px: 60.0, max_px: 800.0 };
+
+fn yunet() -> Option<Detectors> {
+    Some(Detectors::new(&vision::runtime()?, vision::model("yunet_n")?))
+}
 
 #[test]
 fn black_frames_of_any_size_hold_no_face() {
@@ -20,5 +27,96 @@ fn black_frames_of_any_size_hold_no_face() {
             let found = detectors.detect_planes(&picture.planes(), color, &plan).expect("the model runs");
             assert_eq!(found, [], "{alias} at {width}×{height}");
         }
+    }
+}
+
+/// Nine people at 640×360.
+fn nine_people() -> Option<image::RgbImage> {
+    let path = vision::shared("golden/inputs/asl_dev_grid3x3/0000.png")?;
+    Some(image::open(path).expect("a reference input").to_rgb8())
+}
+
+fn detect(detectors: &mut Detectors, picture: &image::RgbImage, plan: &Plan) -> Vec<Detection> {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    detectors.detect_rgb(&RgbPicture { width, height, bytes: picture.as_raw() }, plan).expect("the model runs")
+}
+
+#[test]
+fn a_second_pass_adds_no_duplicates() {
+    let (Some(mut detectors), Some(picture)) = (yunet(), nine_people()) else { return };
+    let large = InputSize { width: 640, height: 384, content: (640, 360) };
+    let small = InputSize { width: 512, height: 288, content: (512, 288) };
+    let once = detect(&mut detectors, &picture, &Plan { passes: vec![large] });
+    let twice = detect(&mut detectors, &picture, &Plan { passes: vec![large, small] });
+    assert_eq!((once.len(), twice.len()), (9, 9));
+}
+
+#[test]
+fn boxes_come_in_pixels_of_the_frame_whatever_the_input() {
+    let (Some(mut detectors), Some(picture)) = (yunet(), nine_people()) else { return };
+    let entry = detectors.model().entry.clone();
+    let reference = detect(&mut detectors, &picture, &plan_long_side(&entry, (640, 360), 640));
+    for long_side in [544, 800] {
+        let found = detect(&mut detectors, &picture, &plan_long_side(&entry, (640, 360), long_side));
+        for face in reference.iter().filter(|face| face.score > 0.8) {
+            let best = found.iter().map(|other| face.bbox.iou(&other.bbox)).fold(0.0, f32::max);
+            assert!(best > 0.7, "{face:?} at long side {long_side}: IoU {best}");
+        }
+    }
+}
+
+#[test]
+fn workers_share_a_model_and_agree() {
+    let (Some(runtime), Some(model), Some(picture)) = (vision::runtime(), vision::model("yunet_n"), nine_people())
+    else {
+        return;
+    };
+    let plan = plan_long_side(&model.entry, (640, 360), 640);
+    let found: Vec<Vec<Detection>> = std::thread::scope(|scope| {
+        let worker = || detect(&mut Detectors::new(&runtime, model.clone()), &picture, &plan);
+        let workers = [scope.spawn(worker), scope.spawn(worker)];
+        workers.map(|worker| worker.join().expect("no panic")).into()
+    });
+    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0].len(), 9);
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: command::Args,
+}
+
+fn run(words: &[&str]) -> anyhow::Result<()> {
+    let cli = Cli::try_parse_from([&["detect"], words].concat()).expect("valid arguments");
+    command::run(&cli.args)
+}
+
+#[test]
+fn the_command_draws_what_it_found() {
+    let (Some(_), Some(photo)) = (vision::runtime(), vision::shared("images/dlib_faces/bald_guys.jpg")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = folder.path().join("drawn.png");
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+    run(&[photo.to_str().unwrap(), "--draw", drawn.to_str().unwrap(), "--models", models]).unwrap();
+    let (before, after) = (image::open(&photo).unwrap().to_rgb8(), image::open(&drawn).unwrap().to_rgb8());
+    assert_eq!(before.dimensions(), after.dimensions());
+    assert_ne!(before, after, "no face was marked");
+}
+
+#[test]
+fn what_a_person_gets_wrong_is_said() {
+    let cases: [(&[&str], &str); 3] = [
+        (&["a.jpg", "b.jpg", "--draw", "c.png"], "--draw takes one picture"),
+        (&["a.jpg", "--model", "yolo"], "there is no model \"yolo\""),
+        (&["/nowhere/a.jpg", "--models", concat!(env!("CARGO_MANIFEST_DIR"), "/models")], "/nowhere/a.jpg"),
+    ];
+    let runtime = vision::runtime();
+    for (words, expected) in cases {
+        if runtime.is_none() && expected.starts_with('/') {
+            continue;
+        }
+        let text = run(words).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
     }
 }

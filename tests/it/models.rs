@@ -1,5 +1,7 @@
 //! The catalog on disk, what it says of files that are missing or wrong, and the commands that put them right.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
 use clap::Parser;
@@ -142,6 +144,44 @@ fn pull_writes_nothing_that_is_wrong() {
     let text = command(&["pull", "yunet_s", "--mirror", &from, "--models", &to]).unwrap_err().to_string();
     assert_says(&text, &["SHA-256", "yunet_s_dynamic.onnx"]);
     assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+/// Answers every request with that body, until the test is over.
+fn serve(body: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len()).unwrap();
+            stream.write_all(body).unwrap();
+        }
+    };
+    std::thread::Builder::new().name("model-source".to_owned()).spawn(answer).unwrap();
+    format!("http://{address}/tiny.onnx")
+}
+
+#[test]
+fn pull_fetches_from_the_source_what_is_right_and_nothing_else() {
+    for (served, expected_error) in
+        [(&b"right"[..], None), (b"wrong", Some("SHA-256")), (b"much too long", Some("cannot be fetched"))]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        write_entry(folder.path(), b"right");
+        let toml = folder.path().join("models.toml");
+        let entry = std::fs::read_to_string(&toml).unwrap() + &format!("source = \"{}\"\n", serve(served));
+        std::fs::write(&toml, entry).unwrap();
+        let outcome = command(&["pull", "tiny", "--models", &folder.path().display().to_string()]);
+        match expected_error {
+            None => assert_eq!(std::fs::read(folder.path().join("tiny.onnx")).unwrap(), served),
+            Some(expected) => {
+                assert_says(&outcome.unwrap_err().to_string(), &[expected, "/tiny.onnx"]);
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+            }
+        }
+    }
 }
 
 #[test]

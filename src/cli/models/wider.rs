@@ -241,6 +241,36 @@ mod tests {
     }
 
     #[test]
+    fn own_pictures_need_no_official_lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let boxes = "[[10, 10, 80, 90, 0, 0, 0, 0], [10, 10, 79, 90, 0, 0, 0, 0], [10, 10, 80, 90, 0, 1, 0, 0]]";
+        let labels =
+            format!(r#"[{{"file": "a.jpg", "w": 1280, "h": 720, "boxes_xywh_blur_invalid_occl_pose": {boxes}}}]"#);
+        std::fs::write(folder.path().join("labels.json"), labels).unwrap();
+        let pictures = load(folder.path()).unwrap();
+        let [easy, medium, hard, gate] = &pictures[0].counts;
+        assert_eq!(easy, &[false; 3]);
+        assert_eq!(medium, &[false; 3]);
+        assert_eq!(hard, &[true, true, false]);
+        assert_eq!(gate, &[true, false, false]);
+    }
+
+    #[test]
+    fn the_official_lists_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/datasets/wider_val");
+        if !folder.exists() {
+            eprintln!("absent, skipped: {}", folder.display());
+            return;
+        }
+        let pictures = load(&folder).unwrap();
+        let count = |subset: Subset| -> usize {
+            pictures.iter().flat_map(|picture| &picture.counts[subset as usize]).filter(|&&counts| counts).count()
+        };
+        assert_eq!(pictures.len(), 259);
+        assert_eq!(Subset::ALL.map(count), [588, 1133, 2643, 334]);
+    }
+
+    #[test]
     fn a_face_that_does_not_count_neither_helps_nor_harms() {
         let found = vec![(OTHER, 0.9), (FACE, 0.8)];
         assert_eq!(precision(vec![FACE, OTHER], vec![true, false], found), Some(1.0));
