@@ -128,10 +128,10 @@ mod tests {
     fn finds_values_and_for_absent_ones_the_nearest_enclosing() {
         check("body", 1, 1);
         check("名", 2, 8);
-        check("input.data[0].url", 2, 40);
+        check("input.data[0].url", 2, 39);
         check("input.data[1].url", 3, 10);
         check("input.data[1].index", 3, 2);
-        check("x[0][1]", 4, 11);
+        check("x[0][1]", 4, 12);
         check("nothing", 1, 1);
     }
 
