@@ -1,6 +1,3 @@
-//! One file a subcommand: its arguments, and what it does.
+//! One file a subcommand.
 
-pub mod check;
-pub mod keys;
-pub mod outbox;
-pub mod sim_receiver;
+pub mod sim_camera;

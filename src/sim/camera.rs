@@ -35,8 +35,10 @@ pub enum SimError {
     Listen { listen: SocketAddr },
     #[error("--fault {given}: expected KIND@SECONDS, where KIND is drop, freeze or refuse; for example drop@10")]
     Fault { given: String },
-    #[error("cannot start the simulated camera's thread: {0}")]
-    Thread(#[from] std::io::Error),
+    #[error("cannot record the drawn scene to {path}: {problem}")]
+    Recording { path: PathBuf, problem: String },
+    #[error("the simulated camera: {0}")]
+    Io(#[from] std::io::Error),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

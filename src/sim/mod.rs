@@ -2,5 +2,10 @@
 //! of what the box sends.
 
 pub mod camera;
+mod cast;
 mod clip;
 pub mod receiver;
+mod paint;
+mod portrait;
+pub mod recording;
+pub mod scene;

@@ -96,10 +96,9 @@ impl FrameSink for Recorder {
 /// A clip of moving test bars, 320×180, 25 fps, made by GStreamer itself.
 pub fn clip(folder: &Path, frames: u32) -> PathBuf {
     media::init().unwrap();
-    let encoder = if gst::ElementFactory::find("openh264enc").is_some() {
-        "openh264enc gop-size=25"
-    } else {
-        "x264enc key-int-max=25"
+    let encoder = match gst::ElementFactory::find("x264enc") {
+        Some(_) => "x264enc key-int-max=25",
+        None => "openh264enc gop-size=25",
     };
     make(
         folder,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace};
 use face_edge::sim::camera::{Login, SimCamera, SimSpec};
+use face_edge::sim::{recording, scene};
 
 use crate::media::{Recorder, clip};
 
@@ -166,4 +167,16 @@ fn what_is_no_video_cannot_be_filmed() {
     std::fs::write(&path, "no video at all").unwrap();
     let Err(error) = SimCamera::start(SimSpec::new(vec![path])) else { panic!("words are no video") };
     assert!(error.to_string().contains("words.mp4"), "{error}");
+}
+
+#[test]
+fn the_drawn_scene_is_recorded_and_plays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scene.mp4");
+    recording::record(&path, 10, &mut |_, _| ()).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let _reader = recorder.start(CameraSpec::new(path.to_str().unwrap(), Pace::Max));
+    recorder.wait("the end", |log| (log.ended == 1).then_some(()));
+    let sizes = recorder.wait("frames", |log| Some(log.frames.iter().map(|f| (f.2, f.3)).collect::<Vec<_>>()));
+    assert_eq!(sizes, [(scene::WIDTH, scene::HEIGHT); 10]);
 }

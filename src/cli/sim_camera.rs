@@ -1,0 +1,76 @@
+//! `face-edge sim camera`: an RTSP camera without a camera.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::sim::camera::{Login, SimCamera, SimSpec, TimedFault};
+use crate::sim::recording;
+
+/// Where the password of the simulated camera comes from; never from an argument.
+const PASSWORD: &str = "FACE_EDGE_SIM_PASSWORD";
+
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "An RTSP camera that plays videos in a loop, or a drawn scene with known faces",
+    after_help = "Examples:\n  face-edge sim camera walk.mp4 crowd.mp4\n  face-edge sim camera --scene --fault drop@30\n\nVideos are at /cam0, /cam1 and so on; they are H.264 or H.265 and are not encoded anew."
+)]
+pub struct Args {
+    /// Video files, played round and round
+    #[arg(required_unless_present = "scene", conflicts_with = "scene")]
+    videos: Vec<PathBuf>,
+    /// Film a drawn scene with known faces instead; its truth is written beside it as scene.json
+    #[arg(long)]
+    scene: bool,
+    /// Where the drawn scene is kept once it is made
+    #[arg(long, value_name = "DIR", default_value = "data/sim")]
+    cache: PathBuf,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8554")]
+    listen: SocketAddr,
+    /// Ask clients for this user and the password in FACE_EDGE_SIM_PASSWORD
+    #[arg(long)]
+    user: Option<String>,
+    /// Fail after some seconds: drop@S cuts connections, freeze@S stops the picture, refuse@S takes no more clients
+    #[arg(long = "fault", value_name = "KIND@SECONDS")]
+    faults: Vec<TimedFault>,
+}
+
+/// Plays until the process is ended.
+pub fn run(args: Args) -> Result<()> {
+    let login = args.user.map(login).transpose()?;
+    let videos = if args.scene {
+        let recording = recording::ensure(&args.cache, &mut progress())
+            .with_context(|| format!("cannot make the drawn scene in {}", args.cache.display()))?;
+        eprintln!("drawn scene: {}, its truth: {}", recording.video.display(), recording.truth.display());
+        vec![recording.video]
+    } else {
+        args.videos
+    };
+    let count = videos.len();
+    let camera = SimCamera::start(SimSpec { videos, listen: args.listen, login, faults: args.faults })?;
+    for index in 0..count {
+        println!("{}", camera.url(index));
+    }
+    camera.wait();
+    Ok(())
+}
+
+fn login(user: String) -> Result<Login> {
+    match std::env::var(PASSWORD) {
+        Ok(password) if !password.is_empty() => Ok(Login { user, password }),
+        _ => bail!("--user is given but {PASSWORD} is not set: put the camera's password there"),
+    }
+}
+
+fn progress() -> impl FnMut(usize, usize) {
+    let bar = indicatif::ProgressBar::new(0).with_message("drawing the scene");
+    bar.set_style(indicatif::ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("a valid template"));
+    move |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        if done == all {
+            bar.finish_and_clear();
+        }
+    }
+}
