@@ -56,12 +56,12 @@ pub struct Sending<P> {
 pub struct Outcome<P> {
     /// Of one track in the order of time; tracks that left come first.
     pub sendings: Vec<Sending<P>>,
-    pub notes: Vec<Note>,
+    pub verdicts: Vec<Note>,
 }
 
 impl<P> Default for Outcome<P> {
     fn default() -> Self {
-        Self { sendings: Vec::new(), notes: Vec::new() }
+        Self { sendings: Vec::new(), verdicts: Vec::new() }
     }
 }
 
@@ -124,7 +124,7 @@ impl<P> Engine<P> {
                 self.tally.add(&verdict);
             }
             if track.memory.verdict.is_none_or(|told| told.label() != verdict.label()) {
-                outcome.notes.push(Note { track: track.id, at: now, what: What::Verdict(verdict) });
+                outcome.verdicts.push(Note { track: track.id, at: now, what: What::Verdict(verdict) });
             }
             track.memory.verdict = Some(verdict);
         }
@@ -171,7 +171,7 @@ impl<P> Engine<P> {
             self.tally.add(&last);
         }
         let what = What::Ended { sent: track.memory.sent(), last };
-        outcome.notes.push(Note { track: track.id, at: left, what });
+        outcome.verdicts.push(Note { track: track.id, at: left, what });
     }
 }
 

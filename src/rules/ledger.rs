@@ -213,7 +213,7 @@ impl Until {
     fn next_end(self, since: StreamTime, interval: Duration) -> StreamTime {
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
         let periods = match self {
-            Self::Before(limit) => (limit.as_nanos().saturating_sub(since.as_nanos())).div_ceil(interval).max(1),
+            Self::Before(limit) => (limit.as_nanos().saturating_sub(since.as_nanos())).div_ceil(interval),
             Self::At(limit) => limit.as_nanos().saturating_sub(since.as_nanos()) / interval + 1,
         };
         StreamTime::from_nanos(since.as_nanos().saturating_add(interval.saturating_mul(periods)))

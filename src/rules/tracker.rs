@@ -35,8 +35,9 @@ const FAINT_GATE: f32 = 0.6;
 /// Boxes that share this much of their union, or of the smaller one, are one face.
 const SAME_UNION: f32 = 0.5;
 const SAME_SMALLER: f32 = 0.75;
-/// The cost of leaving a track and a detection apart; more than any pair within the gates.
-const APART: f32 = 1.0;
+/// The cost of leaving a track alone. Low enough that a face which is right where it is expected is not handed to a
+/// hidden neighbour for the sake of one pair more; high enough for a long step without any overlap.
+const APART: f32 = 0.75;
 
 /// One face through time, with what the caller remembers about it.
 pub(super) struct Track<T> {
@@ -222,7 +223,7 @@ impl Gate {
         }
         let overlap = 0.45 * (1.0 - self.expected.iou(bbox));
         // Staleness weighs only where two tracks want one box: the one seen last has the better claim.
-        overlap + 0.3 * distance / GATE_MAX_NEW + 0.1 * ratio + 0.1 * self.staleness
+        (overlap + 0.2 * distance / GATE_MAX_NEW + 0.1 * ratio + 0.1 * self.staleness).min(APART)
     }
 }
 

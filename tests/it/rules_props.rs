@@ -106,7 +106,7 @@ fn play(rules: &Rules, history: &[Moment]) -> (Vec<Sending<StreamTime>>, Vec<Not
     let (mut sendings, mut notes) = (Vec::new(), Vec::new());
     let mut add = |outcome: face_edge::rules::Outcome<StreamTime>| {
         sendings.extend(outcome.sendings);
-        notes.extend(outcome.notes);
+        notes.extend(outcome.verdicts);
     };
     for moment in history {
         let seen: Vec<Detection> = moment.visible.then(|| detection(moment.bbox())).into_iter().collect();
@@ -182,11 +182,11 @@ proptest! {
             let at = StreamTime::from_millis(now);
             let outcome = engine.observe(at, &boxes, &mut Still { sharpness, at });
             sendings.extend(outcome.sendings);
-            notes.extend(outcome.notes);
+            notes.extend(outcome.verdicts);
         }
         let outcome = engine.finish(StreamTime::from_millis(now));
         sendings.extend(outcome.sendings);
-        notes.extend(outcome.notes);
+        notes.extend(outcome.verdicts);
         in_order(&rules, &sendings, &notes)?;
         prop_assert_eq!(engine.tracks(), 0);
     }

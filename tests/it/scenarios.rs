@@ -141,7 +141,7 @@ impl Log {
     }
 
     fn notes(&self) -> impl Iterator<Item = &Note> {
-        self.outcomes.iter().flat_map(|(_, outcome)| &outcome.notes)
+        self.outcomes.iter().flat_map(|(_, outcome)| &outcome.verdicts)
     }
 
     /// The labels of a track's verdicts in order, and the one it ended with.
