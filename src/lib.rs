@@ -3,6 +3,7 @@
 
 pub mod analysts;
 pub mod api;
+pub mod app;
 pub mod channel;
 pub mod cli;
 pub mod clock;

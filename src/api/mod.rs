@@ -15,12 +15,14 @@ mod system;
 mod throttle;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -53,6 +55,16 @@ pub struct AppState {
 #[derive(OpenApi)]
 #[openapi(info(title = "face-edge", description = "Faces from cameras, sent on once, at the right moment."))]
 struct Description;
+
+/// Serves until `stop` is done and the open requests have ended.
+pub async fn serve(
+    listener: TcpListener,
+    state: AppState,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
+}
 
 /// The whole interface. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that wrong keys are
 /// counted by the address that they come from.

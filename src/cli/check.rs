@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::detect::{Catalog, SizeWindow, plan_input};
 use crate::task_json::{TaskProblem, TaskSpec, describe};
 
 /// Validate task files and say what each would do
@@ -27,6 +28,15 @@ pub enum CheckError {
     BadFiles(Vec<String>),
     #[error("the result cannot be written: {0}")]
     Output(#[from] io::Error),
+}
+
+/// The detector's input for a 1080p picture, by the default model's rule.
+pub fn input_size(spec: &TaskSpec) -> Option<String> {
+    let catalog = Catalog::open(None).ok()?;
+    let window = SizeWindow { min_px: spec.rules.min_size_px, max_px: spec.rules.max_size_px };
+    let plan = plan_input(catalog.entry("default").ok()?, (1920, 1080), window);
+    let passes: Vec<_> = plan.passes.iter().map(|pass| format!("{}×{}", pass.width, pass.height)).collect();
+    Some(format!("{} (for 1920×1080 pictures)", passes.join(" and ")))
 }
 
 /// Checks every file before it fails. `input_size` says which detector input is chosen for a task, such as `640×384`.

@@ -141,13 +141,7 @@ fn play(site: &Site, tasks: Vec<Task>, pace: Pace) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(
-    site: &Site,
-    task: Task,
-    index: usize,
-    pace: Pace,
-    events: &SyncSender<Event>,
-) -> anyhow::Result<Channel> {
+fn start(site: &Site, task: Task, index: usize, pace: Pace, events: &SyncSender<Event>) -> anyhow::Result<Channel> {
     let Source::Url { url } = task.source.clone() else {
         return Err(BadInput(format!("input {index} names a camera of a service; give an address by --input")).into());
     };

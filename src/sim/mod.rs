@@ -4,8 +4,8 @@
 pub mod camera;
 mod cast;
 mod clip;
-pub mod receiver;
 mod paint;
 mod portrait;
+pub mod receiver;
 pub mod recording;
 pub mod scene;

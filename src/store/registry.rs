@@ -130,11 +130,14 @@ pub fn insert(connection: &Connection, rows: &[TaskRow]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Replaces what the API owns of a task: name, version, body, desired state. False where there is no such task.
+/// Replaces what the API owns of a task: name, version, body, desired state. One that was over by itself may run
+/// again. False where there is no such task.
 pub fn update(connection: &Connection, row: &TaskRow) -> Result<bool, StoreError> {
     let changed = connection.execute(
         "UPDATE tasks SET name = :name, service_version = :service_version, desired = :desired, body = :body,
-                          input_index = :input_index, updated_at = :updated_at
+                          input_index = :input_index, updated_at = :updated_at,
+                          state = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'START_FAILED')
+                                       THEN 'PENDING' ELSE state END
          WHERE id = :id",
         named_params! {
             ":id": row.id, ":name": row.name, ":service_version": row.service_version,
@@ -158,9 +161,15 @@ pub fn set_state(connection: &Connection, id: &str, state: &TaskState) -> Result
     Ok(changed > 0)
 }
 
+/// A task that shall start is pending until the supervisor says otherwise, also one that was over.
 pub fn set_desired(connection: &Connection, id: &str, desired: Desired, now: UnixMs) -> Result<bool, StoreError> {
-    let changed = connection
-        .execute("UPDATE tasks SET desired = ?2, updated_at = ?3 WHERE id = ?1", (id, desired.as_str(), now.0))?;
+    let changed = connection.execute(
+        "UPDATE tasks SET desired = ?2, updated_at = ?3,
+                          state = CASE WHEN ?2 = 'start' AND state IN ('SUCCEEDED', 'FAILED', 'START_FAILED', 'STOPPED')
+                                       THEN 'PENDING' ELSE state END
+         WHERE id = ?1",
+        (id, desired.as_str(), now.0),
+    )?;
     Ok(changed > 0)
 }
 

@@ -50,7 +50,9 @@ impl Inbox {
     }
 
     pub fn drained(&self, generation: u64) {
-        self.put(|kept| drop(kept.drained.insert(generation)));
+        self.put(|kept| {
+            kept.drained.insert(generation);
+        });
     }
 
     /// Answered once the store has been looked at again and this task has no camera.

@@ -31,8 +31,6 @@ use inbox::{Inbox, Mail};
 use plan::{Action, plan};
 use telemetry::Telemetry;
 
-pub use folder::FolderError;
-
 const TICK: Duration = Duration::from_secs(2);
 /// How long a stopped channel may take to send what its rules still hold.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -113,6 +111,7 @@ struct Running {
     generation: u64,
     /// How its file ended, once it has; the channel stays until it is drained.
     over: Option<TaskStatus>,
+    drained: bool,
 }
 
 /// Its camera is gone; its rules may still have something to send.
@@ -195,19 +194,12 @@ impl Keeper {
         let (id, inbox) = (task.id.clone(), Arc::clone(&self.inbox));
         let observer = Telemetry::new(task.id.clone(), generation, Arc::clone(&self.inbox));
         let on_state = move |state| inbox.state(id.clone(), generation, state);
-        let started = Channel::start(
-            &self.site,
-            (*task).clone(),
-            url,
-            Pace::Live,
-            Uuid::new_v4(),
-            Box::new(observer),
-            on_state,
-        );
+        let started =
+            Channel::start(&self.site, (*task).clone(), url, Pace::Live, Uuid::new_v4(), Box::new(observer), on_state);
         match started {
             Ok(channel) => {
                 let id = task.id.clone();
-                self.running.insert(id, Running { task, channel, generation, over: None });
+                self.running.insert(id, Running { task, channel, generation, over: None, drained: false });
             }
             Err(error) => self.give_up(&task, failure(State::StartFailed, "IVA.0004", &error.to_string())),
         }
@@ -259,10 +251,13 @@ impl Keeper {
     fn note_drained(&mut self, mail: &Mail) {
         let now = clock::monotonic();
         self.ending.retain(|ending| !mail.drained.contains(&ending.generation) && ending.deadline > now);
+        for running in self.running.values_mut() {
+            running.drained |= mail.drained.contains(&running.generation);
+        }
         let over: Vec<_> = self
             .running
             .values()
-            .filter(|running| mail.drained.contains(&running.generation) || running.channel.is_drained())
+            .filter(|running| running.drained)
             .filter_map(|running| Some((Arc::clone(&running.task), running.over.clone()?)))
             .collect();
         for (task, status) in over {

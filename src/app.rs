@@ -1,0 +1,215 @@
+//! Builds every part of the service, starts them in order, stops them in reverse. Nothing else does.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::analysts::Analysts;
+use crate::api::keys::{KeyEnv, Keys};
+use crate::api::{self, AppState};
+use crate::channel::Site;
+use crate::config::{Config, read_secret_file};
+use crate::deliver::{Dispatcher, DispatcherSettings, Signer, Waker, Webhook, WebhookSettings};
+use crate::detect::{Catalog, Runtime};
+use crate::domain::{Message, Task};
+use crate::media;
+use crate::status::Status;
+use crate::store::{Limits, OutputTarget, Store};
+use crate::supervisor::Supervisor;
+use crate::worker::Outbound;
+
+const DEFAULT_MODEL: &str = "default";
+/// Metrics' histograms are folded this often.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long open requests may take to end once the service stops.
+const HTTP_GRACE: Duration = Duration::from_secs(3);
+/// Between two tries to store a message on a disk that does not take it.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// The running service.
+pub struct App {
+    supervisor: Supervisor,
+    analysts: Analysts,
+    dispatcher: Dispatcher,
+    http: Http,
+    stopping: Arc<std::sync::atomic::AtomicBool>,
+}
+
+struct Http {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl App {
+    /// In order: what may fail because of this machine first, then the store, then what uses it, the cameras last.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        media::init()?;
+        let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+        let catalog = Catalog::open(config.models.as_deref())?;
+        let model = Arc::new(catalog.load(config.model.as_deref().unwrap_or(DEFAULT_MODEL))?);
+        let secret = webhook_secret(config)?;
+        if let Some(folder) = &config.tasks
+            && !folder.is_dir()
+        {
+            bail!("the folder of tasks {} is not there", folder.display());
+        }
+        let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+
+        let limits = Limits { max_picture_bytes: config.outbox_max_bytes, ..Limits::default() };
+        let store = Store::open_with(&config.data_dir, limits)
+            .with_context(|| format!("the data folder {}", config.data_dir.display()))?;
+        let (keys, listen) = tokio::task::block_in_place(|| keys(&store, config.listen))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+
+        let webhook = Webhook::new(secret, WebhookSettings::default())?;
+        let dispatcher = Dispatcher::start(store.clone(), webhook, DispatcherSettings::default());
+        let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let outbound: Arc<dyn Outbound> =
+            Arc::new(ToOutbox { store: store.clone(), waker: dispatcher.waker(), stopping: Arc::clone(&stopping) });
+        let analysts = Analysts::start(config.workers, &runtime, &model, &outbound)?;
+        let status = Arc::new(Status::default());
+        let site = Site {
+            node_id: config.node_id.clone(),
+            mailbox: Arc::clone(analysts.mailbox()),
+            new_track_score: model.entry.score_threshold,
+        };
+        let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), config.tasks.clone())?;
+        let state =
+            AppState { store, status, control: supervisor.remote(), keys: Arc::new(keys), metrics: metrics.clone() };
+        let http = Http::start(listener, state, metrics)?;
+        tracing::info!(address = %http.address, model = model.entry.alias, node = config.node_id, "face-edge is ready");
+        Ok(Self { supervisor, analysts, dispatcher, http, stopping })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// Until SIGINT or SIGTERM; a second one ends the process at once.
+    pub async fn run_until_signal(self) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping; a second signal ends at once");
+        tokio::select! {
+            () = self.stop() => Ok(()),
+            _ = interrupt.recv() => bail!("stopped before everything was put away"),
+            _ = terminate.recv() => bail!("stopped before everything was put away"),
+        }
+    }
+
+    /// In reverse: no new requests, no new frames, what is in hand is committed, then delivery stops.
+    pub async fn stop(self) {
+        let Self { supervisor, analysts, dispatcher, http, stopping } = self;
+        http.stop().await;
+        let cameras = tokio::task::spawn_blocking(move || {
+            supervisor.stop();
+            stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+            analysts.stop();
+        });
+        if cameras.await.is_err() {
+            tracing::error!("the cameras did not stop in order");
+        }
+        dispatcher.stop().await;
+    }
+}
+
+impl Http {
+    fn start(listener: TcpListener, state: AppState, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, mut stopped) = watch::channel(false);
+        let mut upkeep = tokio::time::interval(UPKEEP);
+        let task = tokio::spawn(async move {
+            let mut until = stopped.clone();
+            let server = api::serve(listener, state, async move {
+                // An error means that the sender is gone: stop as well.
+                let _ = until.wait_for(|stop| *stop).await;
+            });
+            tokio::pin!(server);
+            loop {
+                tokio::select! {
+                    ended = &mut server => return ended,
+                    _ = upkeep.tick() => metrics.run_upkeep(),
+                    _ = async { let _ = stopped.wait_for(|stop| *stop).await; tokio::time::sleep(HTTP_GRACE).await } => return Ok(()),
+                }
+            }
+        });
+        Ok(Self { address, stop, task })
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        match self.task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the listener failed"),
+            Err(_) => tracing::error!("the listener had panicked"),
+        }
+    }
+}
+
+/// The keys, and where to listen: without a chosen key, on loopback only.
+fn keys(store: &Store, listen: SocketAddr) -> anyhow::Result<(Keys, SocketAddr)> {
+    let bootstrap = Keys::bootstrap(store.clone(), KeyEnv::of_process())?;
+    let mut address = listen;
+    if bootstrap.loopback_only() && !listen.ip().is_loopback() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        tracing::warn!(%address, "no key has been chosen yet: answering on loopback only until the next start");
+    }
+    if let Some(key) = &bootstrap.first_key {
+        // The one place where a key is shown: on the terminal, not in the log.
+        println!("first admin key, shown this once: {key}");
+    }
+    Ok((bootstrap.keys, address))
+}
+
+fn webhook_secret(config: &Config) -> anyhow::Result<Option<Signer>> {
+    let from_env = std::env::var("FACE_EDGE_WEBHOOK_SECRET").ok().filter(|secret| !secret.is_empty());
+    let secret = match (&config.webhook_secret_file, from_env) {
+        (Some(file), _) => Some(read_secret_file(file)?),
+        (None, from_env) => from_env,
+    };
+    secret.map(|secret| Signer::new(&secret).context("the webhook secret")).transpose()
+}
+
+/// Commits messages, one transaction each, and wakes the dispatcher. On a disk that does not take them it waits and
+/// tries again: the analysis waits with it, and frames are dropped at the mailbox, where they are counted.
+struct ToOutbox {
+    store: Store,
+    waker: Waker,
+    stopping: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Outbound for ToOutbox {
+    fn send(&self, task: &Task, messages: Vec<Message>) {
+        for message in messages {
+            let targets = OutputTarget::of(&task.outputs, message.category());
+            self.commit(task, &message, &targets);
+        }
+        self.waker.wake();
+    }
+}
+
+impl ToOutbox {
+    fn commit(&self, task: &Task, message: &Message, targets: &[OutputTarget]) {
+        while let Err(error) = self.store.enqueue(message, targets).wait() {
+            tracing::error!(task = %task.id, %error, "a message could not be stored; trying again");
+            metrics::counter!("face_edge_store_failures_total").increment(1);
+            if self.stopping.load(std::sync::atomic::Ordering::Relaxed) {
+                metrics::counter!("face_edge_dropped_total", "stage" => "store", "reason" => "stopping").increment(1);
+                return;
+            }
+            std::thread::park_timeout(STORE_RETRY);
+        }
+    }
+}
