@@ -23,7 +23,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 const TRACKS_MAX: usize = 256;
 
 /// Gates, in face sizes: never narrower, and never wider, for a face of unknown speed and for one of known speed.
-const GATE_MIN: f32 = 0.5;
+const GATE_MIN: f32 = 1.2;
 const GATE_MAX_NEW: f32 = 3.5;
 const GATE_MAX: f32 = 2.5;
 /// Innovations within three deviations are the same face.
