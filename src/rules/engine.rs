@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::domain::{Detection, Reason, Rules, StreamTime};
 
+use super::appearance::Appearance;
 use super::filter::rejection;
 use super::ledger::{Ledger, Look};
 use super::measure::Measure;
@@ -24,6 +25,12 @@ pub trait View {
 
     /// Width and height in pixels.
     fn frame_size(&self) -> (f32, f32);
+
+    /// How the face looks in this frame, so that whoever takes someone's place in a cut gets a track of their own.
+    /// `None`: go by the boxes alone.
+    fn appearance(&mut self, _face: &Detection) -> Option<Appearance> {
+        None
+    }
 
     /// Asked for faces that pass the filter and may be sent.
     fn measure(&mut self, face: &Detection) -> Measure;
@@ -113,7 +120,7 @@ impl<P> Engine<P> {
             self.end(track, left, &mut outcome);
         }
         let tally = &mut self.tally;
-        self.tracker.observe(now, detections, |verdict| tally.add(&verdict));
+        self.tracker.observe(now, detections, |face| view.appearance(face), |verdict| tally.add(&verdict));
         let sure_score = self.tracker.sure_score();
         for track in &mut self.tracker.tracks {
             let look = look(&self.rules, self.rules_since, track);

@@ -2,6 +2,7 @@
 //! the stream's, so that a file analysed at full speed gives the same pictures as the same file played live.
 //! docs/rules.md says the same in words and time lines.
 
+mod appearance;
 pub mod assign;
 mod engine;
 mod filter;
@@ -12,6 +13,7 @@ pub mod quality;
 mod tracker;
 mod verdict;
 
+pub use appearance::Appearance;
 pub use engine::{Engine, Outcome, Sending, Shot, View};
 pub use measure::{Measure, measure};
 pub use quality::Quality;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::domain::{Detection, Rect, StreamTime};
 
+use super::appearance::Appearance;
 use super::assign::{Costs, assign};
 use super::kalman::{Motion, size};
 use super::verdict::Verdict;
@@ -22,7 +23,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 const TRACKS_MAX: usize = 256;
 
 /// Gates, in face sizes: never narrower, and never wider, for a face of unknown speed and for one of known speed.
-const GATE_MIN: f32 = 0.5;
+const GATE_MIN: f32 = 1.2;
 const GATE_MAX_NEW: f32 = 3.5;
 const GATE_MAX: f32 = 2.5;
 /// Innovations within three deviations are the same face.
@@ -51,7 +52,15 @@ pub(super) struct Track<T> {
     pub confirmed_at: Option<StreamTime>,
     /// Its box in the present frame.
     pub seen: Option<Detection>,
+    /// When seen last.
+    appearance: Option<Appearance>,
     pub memory: T,
+}
+
+/// A face of the present frame that is to get a track.
+struct Candidate {
+    detection: Detection,
+    appearance: Option<Appearance>,
 }
 
 pub(super) struct Tracker<T> {
@@ -97,16 +106,24 @@ impl<T: Default> Tracker<T> {
     }
 
     /// Gives each detection to a track, old or new. `aside` hears about those that go to none.
-    pub fn observe(&mut self, now: StreamTime, detections: &[Detection], mut aside: impl FnMut(Verdict)) {
+    pub fn observe(
+        &mut self,
+        now: StreamTime,
+        detections: &[Detection],
+        mut appearance: impl FnMut(&Detection) -> Option<Appearance>,
+        mut aside: impl FnMut(Verdict),
+    ) {
         self.step_to(now);
-        let (clear, faint) = self.sort_out(detections, &mut aside);
+        let candidate = |detection| Candidate { detection, appearance: appearance(&detection) };
+        let mut clear: Vec<Candidate> = distinct(detections, &mut aside).into_iter().map(candidate).collect();
+        let faint = clear.split_off(clear.partition_point(|it| it.detection.score >= self.new_track_score));
         let left_over = self.share_out(now, clear, 1.0);
-        for detection in self.share_out(now, faint, FAINT_GATE) {
-            aside(Verdict::TooFaint { score: detection.score, needed: self.new_track_score });
+        for faint in self.share_out(now, faint, FAINT_GATE) {
+            aside(Verdict::TooFaint { score: faint.detection.score, needed: self.new_track_score });
         }
-        for detection in left_over {
+        for newcomer in left_over {
             if self.tracks.len() < TRACKS_MAX {
-                self.begin(now, detection);
+                self.begin(now, newcomer);
             } else {
                 aside(Verdict::Crowded);
             }
@@ -125,53 +142,43 @@ impl<T: Default> Tracker<T> {
         self.last = Some(now);
     }
 
-    /// Clear and faint detections, best first, each face once.
-    fn sort_out(&self, given: &[Detection], aside: &mut impl FnMut(Verdict)) -> (Vec<Detection>, Vec<Detection>) {
-        let mut sorted: Vec<&Detection> = Vec::with_capacity(given.len());
-        for detection in given {
-            if is_box(detection) { sorted.push(detection) } else { aside(Verdict::Malformed) }
-        }
-        sorted.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let mut kept: Vec<Detection> = Vec::with_capacity(sorted.len());
-        for detection in sorted {
-            if kept.iter().any(|better| same_face(&better.bbox, &detection.bbox)) {
-                aside(Verdict::Duplicate);
-            } else {
-                kept.push(*detection);
+    /// Gives candidates to the tracks not seen yet in this frame; returns those that fit none.
+    fn share_out(&mut self, now: StreamTime, candidates: Vec<Candidate>, narrowing: f32) -> Vec<Candidate> {
+        let sure_score = self.sure_score();
+        let mut open: Vec<&mut Track<T>> = self.tracks.iter_mut().filter(|track| track.seen.is_none()).collect();
+        let gates: Vec<Gate> = open.iter().map(|track| track.gate(now, narrowing)).collect();
+        let costs =
+            Costs::new(open.len(), candidates.len(), |t, c| match gates[t].cost(&candidates[c].detection.bbox) {
+                cost if cost < APART && open[t].is_another(&candidates[c], now) => APART,
+                cost => cost,
+            });
+        let mut track_of = vec![None; candidates.len()];
+        for (row, column) in assign(&costs).into_iter().enumerate() {
+            if let Some(column) = column.filter(|&column| costs.at(row, column) < APART) {
+                track_of[column] = Some(row);
             }
         }
-        let faint = kept.split_off(kept.partition_point(|detection| detection.score >= self.new_track_score));
-        (kept, faint)
+        let mut left_over = Vec::new();
+        for (candidate, row) in candidates.into_iter().zip(track_of) {
+            match row {
+                Some(row) => open[row].see(now, candidate, sure_score),
+                None => left_over.push(candidate),
+            }
+        }
+        left_over
     }
 
-    /// Gives detections to the tracks not seen yet in this frame; returns those that fit none.
-    fn share_out(&mut self, now: StreamTime, detections: Vec<Detection>, narrowing: f32) -> Vec<Detection> {
-        let mut open: Vec<&mut Track<T>> = self.tracks.iter_mut().filter(|track| track.seen.is_none()).collect();
-        if detections.is_empty() || open.is_empty() {
-            return detections;
-        }
-        let sure_score = self.new_track_score.midpoint(1.0);
-        let gates: Vec<Gate> = open.iter().map(|track| track.gate(now, narrowing)).collect();
-        let costs = Costs::new(open.len(), detections.len(), |t, d| gates[t].cost(&detections[d].bbox));
-        let mut taken = vec![false; detections.len()];
-        for (row, column) in assign(&costs).into_iter().enumerate() {
-            let Some(column) = column.filter(|&column| costs.at(row, column) < APART) else { continue };
-            taken[column] = true;
-            open[row].see(now, detections[column], sure_score);
-        }
-        detections.into_iter().zip(taken).filter(|(_, taken)| !taken).map(|(detection, _)| detection).collect()
-    }
-
-    fn begin(&mut self, now: StreamTime, detection: Detection) {
-        let confirmed_at = (detection.score >= self.sure_score()).then_some(now);
+    fn begin(&mut self, now: StreamTime, candidate: Candidate) {
+        let Candidate { detection, appearance } = candidate;
         self.tracks.push(Track {
             id: self.next_id,
             motion: Motion::new(&detection.bbox),
             last_seen: now,
             hits: 1,
             best_score: detection.score,
-            confirmed_at,
+            confirmed_at: (detection.score >= self.sure_score()).then_some(now),
             seen: Some(detection),
+            appearance,
             memory: T::default(),
         });
         self.next_id += 1;
@@ -179,16 +186,23 @@ impl<T: Default> Tracker<T> {
 }
 
 impl<T> Track<T> {
-    fn see(&mut self, now: StreamTime, detection: Detection, sure_score: f32) {
+    fn see(&mut self, now: StreamTime, candidate: Candidate, sure_score: f32) {
+        let Candidate { detection, appearance } = candidate;
         self.motion.correct(&detection.bbox);
         // A frame given twice is still one look.
         self.hits += u32::from(now > self.last_seen);
         self.last_seen = now;
         self.best_score = self.best_score.max(detection.score);
         self.seen = Some(detection);
+        self.appearance = appearance;
         if self.confirmed_at.is_none() && (self.hits >= 2 || detection.score >= sure_score) {
             self.confirmed_at = Some(now);
         }
+    }
+
+    fn is_another(&self, candidate: &Candidate, now: StreamTime) -> bool {
+        let (Some(before), Some(present)) = (&self.appearance, &candidate.appearance) else { return false };
+        present.is_another(before, now - self.last_seen)
     }
 
     fn gate(&self, now: StreamTime, narrowing: f32) -> Gate {
@@ -225,6 +239,24 @@ impl Gate {
         // Staleness weighs only where two tracks want one box: the one seen last has the better claim.
         (overlap + 0.2 * distance / GATE_MAX_NEW + 0.1 * ratio + 0.1 * self.staleness).min(APART)
     }
+}
+
+/// Each face once, best first.
+fn distinct(given: &[Detection], aside: &mut impl FnMut(Verdict)) -> Vec<Detection> {
+    let mut sorted: Vec<&Detection> = Vec::with_capacity(given.len());
+    for detection in given {
+        if is_box(detection) { sorted.push(detection) } else { aside(Verdict::Malformed) }
+    }
+    sorted.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Detection> = Vec::with_capacity(sorted.len());
+    for detection in sorted {
+        if kept.iter().any(|better| same_face(&better.bbox, &detection.bbox)) {
+            aside(Verdict::Duplicate);
+        } else {
+            kept.push(*detection);
+        }
+    }
+    kept
 }
 
 fn is_box(detection: &Detection) -> bool {

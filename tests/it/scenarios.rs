@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use face_edge::domain::{Detection, StreamTime};
-use face_edge::rules::{Engine, Measure, Note, Outcome, Tally, View, What};
+use face_edge::domain::{Detection, Rect, StreamTime};
+use face_edge::rules::{Appearance, Engine, Measure, Note, Outcome, Tally, View, What};
 use script::{SAME_S, Script, parse, time};
 
 const NEW_TRACK_SCORE: f32 = 0.6;
@@ -19,6 +19,7 @@ type Picture = (String, f64);
 struct Frame {
     at: f64,
     boxes: Vec<(Detection, String, f32)>,
+    looks: Vec<(Detection, u32)>,
 }
 
 impl View for &Frame {
@@ -26,6 +27,15 @@ impl View for &Frame {
 
     fn frame_size(&self) -> (f32, f32) {
         (1920.0, 1080.0)
+    }
+
+    /// A pattern that is the same for the same look, and for no other.
+    fn appearance(&mut self, face: &Detection) -> Option<Appearance> {
+        let look = self.looks.iter().find(|(detection, look)| detection == face && *look > 0)?.1;
+        let wave =
+            |i: u32| ((i % 64) as f32 / (3.0 + look as f32)).sin() + ((i / 64) as f32 / (9.0 - look as f32)).cos();
+        let plane: Vec<u8> = (0..64 * 64).map(|i| (128.0 + 50.0 * wave(i)) as u8).collect();
+        Appearance::of(&plane, 64, 64, 64, Rect::new(20.0, 4.0, 16.0, 16.0))
     }
 
     /// Such that the score is in proportion to the scenario's q: sharpness enters by its square root.
@@ -62,7 +72,8 @@ impl Script {
             let seen = self.faces.iter().filter_map(move |face| {
                 face.detection(at).map(|detection| (detection, face.name.clone(), face.quality(at)))
             });
-            Frame { at, boxes: seen.collect() }
+            let looks = self.faces.iter().filter_map(|face| Some((face.detection(at)?, face.look))).collect();
+            Frame { at, boxes: seen.collect(), looks }
         };
         self.frames.iter().map(|&at| shows(at)).collect()
     }

@@ -31,6 +31,8 @@ pub struct Face {
     quality: Track<f64>,
     score: Track<f64>,
     noise: f64,
+    /// Who it is, for those who look; 0 when nobody does.
+    pub look: u32,
 }
 
 /// Values at moments, in the order of time.
@@ -177,6 +179,7 @@ fn face(text: &str) -> Face {
         quality: vec![(from, 0.5)],
         score: vec![(from, 0.9)],
         noise: 0.0,
+        look: 0,
     };
     let mut first = face_values(&mut face, from, head.next().unwrap_or_default(), true);
     for part in parts {
@@ -201,6 +204,7 @@ fn face_values(face: &mut Face, at: f64, text: &str, first: bool) -> bool {
             "q" => set(&mut face.quality, at, number(value), first),
             "score" => set(&mut face.score, at, number(value), first),
             "noise" => face.noise = number(value),
+            "look" => face.look = number(value) as u32,
             _ => panic!("face {}: {key}?", face.name),
         }
     }
