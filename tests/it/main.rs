@@ -1,4 +1,5 @@
 //! The one integration binary: a module a topic.
 
 mod media;
+mod media_http;
 mod sim_camera;
