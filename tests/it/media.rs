@@ -129,7 +129,7 @@ fn spec(path: &Path, pace: Pace) -> CameraSpec {
     CameraSpec::new(path.to_str().unwrap(), pace)
 }
 
-fn shared(name: &str) -> Option<PathBuf> {
+pub fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/videos").join(name);
     if !path.exists() {
         eprintln!("skipped: {name} is not in ../shared/videos");
