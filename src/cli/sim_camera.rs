@@ -74,3 +74,30 @@ fn progress() -> impl FnMut(usize, usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        Line::try_parse_from([&["camera"], words].concat()).map(|line| line.args)
+    }
+
+    #[test]
+    fn it_films_videos_or_the_scene_but_not_both_and_not_nothing() {
+        let args = parse(&["a.mp4", "b.mp4", "--fault", "drop@3", "--fault", "freeze@5"]).unwrap();
+        assert_eq!((args.videos.len(), args.faults.len(), args.scene), (2, 2, false));
+        assert!(parse(&["--scene"]).unwrap().scene);
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["a.mp4", "--scene"]).is_err());
+        assert!(parse(&["a.mp4", "--fault", "melt@3"]).is_err());
+    }
+}

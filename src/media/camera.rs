@@ -198,8 +198,8 @@ impl<F: Fn(CameraState)> Supervisor<F> {
     }
 
     fn finish(&self, state: CameraState) {
-        self.shared.feed.sink.end();
         (self.on_state)(state);
+        self.shared.feed.sink.end();
     }
 
     fn run_once(&self) -> Outcome {

@@ -105,11 +105,11 @@ impl Tap {
 
     /// Decides for http whether this is a file: it has an end in bytes and in time.
     fn decide(&mut self, sink: &gst_app::AppSink) -> bool {
-        let pad = sink.static_pad("sink");
-        let ends = pad.as_ref().is_some_and(|p| {
-            p.peer_query_duration::<gst::ClockTime>().is_some()
-                && p.peer_query_duration::<gst::format::Bytes>().is_some()
-        });
+        let in_time = sink.static_pad("sink").and_then(|pad| pad.peer_query_duration::<gst::ClockTime>());
+        let pipeline = sink.parent().and_downcast::<gst::Bin>();
+        let source = pipeline.and_then(|pipeline| pipeline.by_name(super::template::SOURCE));
+        let in_bytes = source.and_then(|source| source.query_duration::<gst::format::Bytes>());
+        let ends = in_time.is_some() && in_bytes.is_some();
         self.is_file = Some(ends);
         if !ends {
             sink.set_sync(false);

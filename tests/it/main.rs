@@ -17,6 +17,7 @@ mod registry;
 mod rules_golden;
 mod rules_props;
 mod scenarios;
+mod media_http;
 mod sim_camera;
 mod support;
 mod task_json;

@@ -110,7 +110,7 @@ pub fn clip(folder: &Path, frames: u32) -> PathBuf {
     )
 }
 
-fn make(folder: &Path, name: &str, pipeline: &str) -> PathBuf {
+pub fn make(folder: &Path, name: &str, pipeline: &str) -> PathBuf {
     media::init().unwrap();
     let path = folder.join(name);
     let pipeline = gst::parse::launch(pipeline).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -129,7 +129,7 @@ fn spec(path: &Path, pace: Pace) -> CameraSpec {
     CameraSpec::new(path.to_str().unwrap(), pace)
 }
 
-fn shared(name: &str) -> Option<PathBuf> {
+pub fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/videos").join(name);
     if !path.exists() {
         eprintln!("skipped: {name} is not in ../shared/videos");
@@ -160,8 +160,8 @@ fn a_file_gives_every_frame_once_in_order_and_then_ends() {
     assert_eq!(frames[0].1, 0);
     assert!(frames.windows(2).all(|pair| pair[1].1.abs_diff(pair[0].1).abs_diff(40_000_000) < 1_000_000));
     assert_eq!(camera.frames_decoded(), 60);
+    recorder.wait("its end", |log| (log.ended == 1).then_some(()));
     let log = recorder.log.lock();
-    assert_eq!(log.ended, 1);
     assert!(
         matches!(&log.states[1], CameraState::Playing { width: 320, height: 180, codec, .. } if codec == "video/x-h264"),
         "{:?}",
