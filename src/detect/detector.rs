@@ -115,7 +115,7 @@ impl Detectors {
             let session = session_for(&mut self.sessions, &self.runtime, &model, pass)?;
             fill(sampler, &model, session.input_mut());
             let before = found.len();
-            session.run(model.entry.decoder, threshold, &mut found)?;
+            session.run(threshold, &mut found)?;
             let scale = pass.scale(frame);
             found[before..].iter_mut().for_each(|detection| *detection = to_frame(detection, scale));
         }

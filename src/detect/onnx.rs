@@ -7,7 +7,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
-use super::catalog::Model;
+use super::catalog::{Decoder, Model};
 use super::decode::{self, OutputSpec};
 use super::error::DetectError;
 use super::runtime::Runtime;
@@ -17,6 +17,7 @@ use crate::domain::Detection;
 pub struct OnnxSession {
     session: Session,
     alias: String,
+    decoder: Decoder,
     width: usize,
     height: usize,
     outputs: Vec<Output>,
@@ -53,7 +54,8 @@ impl OnnxSession {
             )
         })?;
         let input = vec![0.0; 3 * width * height];
-        Ok(Self { session, alias: model.entry.alias.clone(), width, height, outputs, input })
+        let (alias, decoder) = (model.entry.alias.clone(), model.entry.decoder);
+        Ok(Self { session, alias, decoder, width, height, outputs, input })
     }
 
     /// To be filled before `run`: planes of width × height, as the model's input rule says.
@@ -62,12 +64,7 @@ impl OnnxSession {
     }
 
     /// Runs on the input and appends what is found of at least `threshold`, in pixels of the input.
-    pub fn run(
-        &mut self,
-        decoder: super::catalog::Decoder,
-        threshold: f32,
-        found: &mut Vec<Detection>,
-    ) -> Result<(), DetectError> {
+    pub fn run(&mut self, threshold: f32, found: &mut Vec<Detection>) -> Result<(), DetectError> {
         let failed = |error: ort::Error| DetectError::Run { alias: self.alias.clone(), reason: error.to_string() };
         let shape = [1, 3, self.height, self.width];
         let input = TensorRef::from_array_view((shape, self.input.as_slice())).map_err(failed)?;
@@ -81,7 +78,7 @@ impl OnnxSession {
             }
             tensors.push(numbers);
         }
-        decode::decode(decoder, &tensors, (self.width, self.height), threshold, found);
+        decode::decode(self.decoder, &tensors, (self.width, self.height), threshold, found);
         Ok(())
     }
 }

@@ -129,6 +129,14 @@ mod tests {
     }
 
     #[test]
+    fn an_old_library_is_told_from_a_wrong_one() {
+        let path = || PathBuf::from("/usr/lib/libonnxruntime.so");
+        let old = reason(&LoadDynamicError::BadVersion { version_str: "1.14.1".to_owned(), path: path() });
+        assert_eq!(old, "too old (it is 1.14.1, needed is 1.18 or newer)");
+        assert_eq!(reason(&LoadDynamicError::MissingApi { path: path() }), "is not ONNX Runtime");
+    }
+
+    #[test]
     fn a_missing_or_wrong_file_is_named_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let text_file = folder.path().join("not-a-library.so");

@@ -66,6 +66,25 @@ fn boxes_come_in_pixels_of_the_frame_whatever_the_input() {
 }
 
 #[test]
+fn a_frame_is_looked_at_in_the_size_that_its_window_needs() {
+    let (Some(mut detectors), Some(video)) =
+        (yunet(), vision::shared("videos/intel_ccby/asl_dev_grid2x2_1280x720_h264.mp4"))
+    else {
+        return;
+    };
+    let window = SizeWindow { min_px: 36.0, max_px: 400.0 };
+    let plan = detectors.prepare((1280, 720), window).expect("the model loads");
+    assert_eq!(plan.passes, [InputSize { width: 448, height: 256, content: (448, 252) }]);
+    let frames = vision::every_nth_frame(&video, (1280, 720), Matrix::Bt601, 120);
+    assert!(frames.len() > 2);
+    for (number, frame) in frames {
+        let found = detectors.detect(&frame, window).expect("the model runs");
+        assert_eq!(found.len(), 4, "frame {number}: {found:?}");
+        assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+    }
+}
+
+#[test]
 fn workers_share_a_model_and_agree() {
     let (Some(runtime), Some(model), Some(picture)) = (vision::runtime(), vision::model("yunet_n"), nine_people())
     else {
