@@ -15,7 +15,7 @@ use crate::clock;
 use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, StreamTime, Task, UnixMs};
 use crate::frame::Frame;
 use crate::mailbox::{Mail, Mailbox};
-use crate::rules::{self, Engine, Measure, Outcome, Sending, Tally, View};
+use crate::rules::{self, Appearance, Engine, Measure, Outcome, Sending, Tally, View};
 use crate::snapshot::{self, Crop, SnapshotError};
 
 /// Finds faces in a frame; `window_px` is the range of face sizes that the task wants.
@@ -166,6 +166,11 @@ impl View for FrameView<'_> {
     fn frame_size(&self) -> (f32, f32) {
         let (width, height) = self.frame.size();
         (width as f32, height as f32)
+    }
+
+    fn appearance(&mut self, face: &Detection) -> Option<Appearance> {
+        let planes = self.frame.planes();
+        Appearance::of(planes.y, planes.y_stride, planes.width, planes.height, face.bbox)
     }
 
     fn measure(&mut self, face: &Detection) -> Measure {
