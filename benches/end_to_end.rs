@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use face_edge::media;
-use face_edge::sim::scene;
+use face_edge::sim::recording;
 use nix::sys::resource::{UsageWho, getrusage};
 
 const ROUNDS: usize = 5;
@@ -28,7 +28,8 @@ const CASES: [Case; 2] = [
 
 fn main() {
     if let Some(clip) = std::env::var_os(DECODE_ONLY) {
-        let frames = media::measure_decode(Path::new(&clip)).expect("the clip decodes");
+        media::init().expect("GStreamer starts");
+        let frames = media::measure_decode(&clip.to_string_lossy()).expect("the clip decodes");
         println!("{frames}");
         return;
     }
@@ -104,7 +105,7 @@ fn clip(folder: &Path) -> PathBuf {
         path
     } else {
         println!("end_to_end: ../shared/videos is absent, rendering the drawn scene");
-        scene::render(folder).expect("the scene renders")
+        recording::ensure(folder, &mut |_, _| {}).expect("the scene renders").video
     }
 }
 

@@ -42,6 +42,9 @@ echo "demo: camera plays $*"
 
 rm -rf "$out"
 mkdir -p "$out"
+# The receiver accepts only what is signed with this.
+FACE_EDGE_WEBHOOK_SECRET=whsec_$(head -c 24 /dev/urandom | base64)
+export FACE_EDGE_WEBHOOK_SECRET
 "$program" sim receiver --listen 127.0.0.1:9000 --save "$out" &
 receiver=$!
 "$program" sim camera "$@" --listen 127.0.0.1:8554 >"$work/camera.log" 2>&1 &
@@ -67,9 +70,13 @@ kill -INT "$receiver"
 status=0
 wait "$receiver" || status=$?
 receiver=""
+if [ "$status" -eq 0 ] && ! ls "$out"/*.jpg >/dev/null 2>&1; then
+    echo "demo: no face arrived" >&2
+    status=1
+fi
 if [ "$status" -ne 0 ]; then
     echo "demo: failed; the service's log:" >&2
     tail -n 30 "$work/service.log" >&2
     exit 1
 fi
-echo "demo: the pictures are in $out/"
+echo "demo: every message was signed and verified; the pictures are in $out/"
