@@ -6,6 +6,7 @@
 
 mod auth;
 mod body;
+mod description;
 mod error;
 pub mod face_tasks;
 pub mod keys;
@@ -70,8 +71,8 @@ pub async fn serve(
 /// counted by the address that they come from.
 pub fn router(state: AppState) -> Router {
     let protected = face_tasks::routes().route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
-    let (router, description) =
+    let (router, generated) =
         OpenApiRouter::with_openapi(Description::openapi()).merge(protected).merge(system::routes()).split_for_parts();
-    let router = router.merge(system::description(description)).with_state(state);
+    let router = router.merge(system::description(description::complete(&generated))).with_state(state);
     layers::around(router)
 }

@@ -19,12 +19,13 @@ ACCESS_KEY, SECRET_KEY = "AKOFTHESDKTESTS", "secret-key-of-the-sdk-tests"
 
 
 class Service:
-    def __init__(self, folder):
+    def __init__(self, folder, **settings):
         environment = {
             **os.environ,
             "FACE_EDGE_TOKEN": TOKEN,
             "FACE_EDGE_ACCESS_KEY": f"{ACCESS_KEY}:{SECRET_KEY}",
             "NO_COLOR": "1",
+            **settings,
         }
         command = [PROGRAM, "serve", "--data-dir", folder / "data", "--listen", "127.0.0.1:0"]
         self.log = []
@@ -60,6 +61,12 @@ class Service:
             self.process.kill()
             self.process.wait()
 
+    def stop_in_order(self):
+        self.stop()
+        assert self.process.returncode == 0, "the service did not stop in order"
+        panics = [line for line in self.log if "panick" in line]
+        assert not panics, panics
+
 
 @pytest.fixture(scope="session")
 def service():
@@ -68,10 +75,7 @@ def service():
     with tempfile.TemporaryDirectory() as folder:
         service = Service(pathlib.Path(folder))
         yield service
-        service.stop()
-        assert service.process.returncode == 0, "the service did not stop in order"
-        panics = [line for line in service.log if "panick" in line]
-        assert not panics, panics
+        service.stop_in_order()
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(20);
 #[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
-    request_body(content = Object, description = "docs/api.md, Create"),
-    responses((status = 200, body = Object), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    request_body(content = ref("#/components/schemas/TaskBody"), content_type = "application/json", description = "docs/api.md, Create"),
+    responses((status = 200, body = ref("#/components/schemas/Task"), content_type = "application/json", description = "the task"), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn update(
     State(state): State<AppState>,
     scope: Scope,

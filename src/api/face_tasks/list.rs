@@ -27,8 +27,12 @@ const LIKE_CHARS: usize = 256;
 pub(super) struct TaskList {
     /// All that match, not only the page.
     count: u64,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(schema_with = page)]
     tasks: Vec<Value>,
+}
+
+fn page() -> utoipa::openapi::Array {
+    utoipa::openapi::Array::new(utoipa::openapi::Ref::from_schema_name("Task"))
 }
 
 /// Tasks that match, a page of them.

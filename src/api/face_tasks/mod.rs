@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod list;
+pub(super) mod schema;
 mod scope;
 mod show;
 
