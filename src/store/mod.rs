@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 mod body;
 mod call;
+mod channels;
 mod claim;
 mod error;
 mod eviction;
@@ -29,6 +30,7 @@ mod target;
 mod writer;
 
 pub use call::Call;
+pub use channels::{ChannelRequest, DEFAULT_SN};
 pub use error::StoreError;
 pub use keys::KeyRow;
 pub use ledger::{DeliveryQuery, DeliveryRow, DeliveryState, Purge, Revive};
@@ -37,7 +39,7 @@ pub use registry::{Desired, OrderBy, TaskError, TaskQuery, TaskRow, TaskState};
 pub use target::OutputTarget;
 
 use crate::clock;
-use crate::domain::{Message, UnixMs};
+use crate::domain::{Message, UnixMs, Verdict};
 use writer::Op;
 
 const FILE_NAME: &str = "face-edge.db";
@@ -240,6 +242,27 @@ impl Store {
     pub fn touch_key(&self, id: &str, now: UnixMs) -> Call<bool> {
         let id = id.to_owned();
         self.write(|reply| Op::TouchKey { id, now, reply })
+    }
+}
+
+/// Camera channels under a licence.
+impl Store {
+    /// One channel for a task that shall run, or why not. Again for one that runs, at every look: the answer may have
+    /// become another (the licence ended, was disabled, allows fewer), and then its channel is given back already.
+    pub fn take_channel(&self, request: ChannelRequest, now: UnixMs) -> Call<Verdict> {
+        self.write(|reply| Op::TakeChannel { request, now, reply })
+    }
+
+    /// False where the task had none.
+    pub fn release_channel(&self, task_id: &str) -> Call<bool> {
+        let task_id = task_id.to_owned();
+        self.write(|reply| Op::ReleaseChannel { task_id, reply })
+    }
+
+    /// What a box held when it was last stopped or killed: at its start, before any task does. Answers how many.
+    pub fn release_all_channels(&self, node: &str) -> Call<u64> {
+        let node = node.to_owned();
+        self.write(|reply| Op::ReleaseAllChannels { node, reply })
     }
 }
 
