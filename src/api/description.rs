@@ -70,6 +70,7 @@ fn parameter_schema(name: &str) -> Option<Value> {
     Some(match name {
         "project_id" => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example": "my-project"}),
         "service_name" => json!({"type": "string", "enum": [SERVICE_NAME]}),
+        "camera_id" => json!({"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,63}$"}),
         "task_id" => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
         "service_version" => json!({"type": "string", "pattern": schema::VERSION}),
         "state" => json!({"type": "string", "enum": schema::states()}),

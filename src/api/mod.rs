@@ -6,6 +6,7 @@
 
 mod auth;
 mod body;
+mod cameras;
 mod description;
 mod error;
 pub mod face_tasks;
@@ -51,6 +52,8 @@ pub struct AppState {
     pub control: Arc<dyn Control>,
     pub keys: Arc<Keys>,
     pub metrics: PrometheusHandle,
+    /// The pool that this box belongs to.
+    pub edge_pool_id: Arc<str>,
 }
 
 #[derive(OpenApi)]
@@ -70,7 +73,9 @@ pub async fn serve(
 /// The whole interface. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that wrong keys are
 /// counted by the address that they come from.
 pub fn router(state: AppState) -> Router {
-    let protected = face_tasks::routes().route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
+    let protected = face_tasks::routes()
+        .merge(cameras::routes())
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
     let (router, generated) =
         OpenApiRouter::with_openapi(Description::openapi()).merge(protected).merge(system::routes()).split_for_parts();
     let router = router.merge(system::description(description::complete(&generated))).with_state(state);

@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 import requests
@@ -16,10 +17,13 @@ PROGRAM = ROOT / os.environ.get("FACE_EDGE_PROGRAM", "target/debug/face-edge")
 START_LIMIT_S = 60
 TOKEN = "token-of-the-sdk-tests"
 ACCESS_KEY, SECRET_KEY = "AKOFTHESDKTESTS", "secret-key-of-the-sdk-tests"
+TASKS = "/v2/p1/services/c-face-edge/tasks"
+CAMERAS = "/v2/p1/services/c-face-edge/cameras"
 
 
 class Service:
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, arguments=(), **settings):
+        self.data = folder / "data"
         environment = {
             **os.environ,
             "FACE_EDGE_TOKEN": TOKEN,
@@ -27,7 +31,7 @@ class Service:
             "NO_COLOR": "1",
             **settings,
         }
-        command = [PROGRAM, "serve", "--data-dir", folder / "data", "--listen", "127.0.0.1:0"]
+        command = [PROGRAM, "serve", "--data-dir", self.data, "--listen", "127.0.0.1:0", *arguments]
         self.log = []
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -52,6 +56,28 @@ class Service:
         sent = {"X-Auth-Token": TOKEN, "Content-Type": "application/json", **headers}
         data = None if body is None else json.dumps(body).encode()
         return requests.request(method, self.url + path, data=data, headers=sent, timeout=60)
+
+    def created(self, body):
+        answer = self.call("POST", TASKS, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()[0]["id"]
+
+    def task(self, task_id):
+        answer = self.call("GET", f"{TASKS}/{task_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def comes_to(self, task_id, state, limit_s=40):
+        """The task, once it is in that state."""
+        deadline = time.monotonic() + limit_s
+        while (task := self.task(task_id))["state"] != state:
+            assert time.monotonic() < deadline, f"the task is {task['state']}, not {state}: {task.get('status')}"
+            time.sleep(0.1)
+        return task
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
         self.process.terminate()
@@ -81,3 +107,46 @@ def service():
 @pytest.fixture
 def sample():
     return json.loads((ROOT / "tests/golden/task-create.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory):
+    """A second of a moving pattern; no faces."""
+    file = tmp_path_factory.mktemp("video") / "second.mp4"
+    pipeline = "videotestsrc num-buffers=25 pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1 ! x264enc ! mp4mux"
+    subprocess.run(
+        ["gst-launch-1.0", "-q", *pipeline.split(), "!", "filesink", f"location={file}"], check=True, timeout=60
+    )
+    return file
+
+
+class Camera:
+    """The program's own simulated camera."""
+
+    def __init__(self, video, port=0):
+        command = [PROGRAM, "sim", "camera", video, "--listen", f"127.0.0.1:{port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.url = self.process.stdout.readline().strip()
+        self.port = int(re.search(r":(\d+)/", self.url)[1])
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def camera(video):
+    camera = Camera(video)
+    yield camera
+    camera.stop()
+
+
+def task_body(url, **changes):
+    return {
+        "name": "t",
+        "service_version": "3.0",
+        "edge_pool_id": "default",
+        "input": {"type": "url", "data": [{"url": str(url)}]},
+        "output": {"webhook": {"url": "http://127.0.0.1:9/faces"}},
+        **changes,
+    }

@@ -61,7 +61,8 @@ def draw(service, folder, cases_each):
 
 def test_drawn_requests_are_answered_as_described(quiet, tmp_path, capsys):
     document = quiet.call("GET", "/openapi.json").json()
-    run = draw(quiet, tmp_path, -(-CASES // len(list(operations(document)))))
+    # The cases that cover the description's own bounds come on top, and are about as many.
+    run = draw(quiet, tmp_path, -(-CASES // len(list(operations(document))) // 2))
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     generated, passed = (int(re.search(rf"(\d+) {word}", run.stdout)[1]) for word in ("generated", "passed"))
     with capsys.disabled():

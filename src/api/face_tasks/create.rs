@@ -54,6 +54,8 @@ fn row(spec: &TaskSpec, position: usize, scope: &Scope, identity: &Identity) -> 
         name: spec.name.clone(),
         creator: identity.name.clone(),
         service_version: spec.service_version.clone(),
+        edge_pool_id: spec.edge_pool_id.clone(),
+        file: None,
         desired: Desired::Start,
         state: TaskState { name: TaskStateName::Pending.as_str().to_owned(), error: None },
         index: spec.inputs[position].index,
