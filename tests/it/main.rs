@@ -13,6 +13,7 @@ mod media_http;
 mod messages;
 mod models;
 mod outbox;
+mod query_engine;
 mod receiver;
 mod registry;
 mod rules_golden;
