@@ -8,6 +8,7 @@ mod golden;
 mod keys;
 mod kill9;
 mod layers;
+mod licences;
 mod media;
 mod media_http;
 mod messages;
