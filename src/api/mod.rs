@@ -12,6 +12,7 @@ mod error;
 pub mod face_tasks;
 pub mod keys;
 mod layers;
+mod licences;
 mod signing;
 mod system;
 mod throttle;
@@ -76,8 +77,11 @@ pub fn router(state: AppState) -> Router {
     let protected = face_tasks::routes()
         .merge(cameras::routes())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
-    let (router, generated) =
-        OpenApiRouter::with_openapi(Description::openapi()).merge(protected).merge(system::routes()).split_for_parts();
+    let (router, generated) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(protected)
+        .merge(licences::routes(&state))
+        .merge(system::routes())
+        .split_for_parts();
     let router = router.merge(system::description(description::complete(&generated))).with_state(state);
     layers::around(router)
 }

@@ -127,6 +127,8 @@ impl Keeper {
             let files_changed = self.follow_files();
             if mail.woken || files_changed {
                 self.agree();
+                // A licence may be what was changed.
+                self.reviewed_at = None;
             }
             self.look_again();
             for (id, released) in mail.releases {
@@ -331,8 +333,6 @@ impl Keeper {
         if let Some(size) = running.picture_size {
             self.set_status(&task.id, playing(&task, size));
         }
-        // Its licence may be another one now.
-        self.reviewed_at = None;
     }
 
     fn stop(&mut self, id: &TaskId) {

@@ -68,6 +68,10 @@ CREATE TABLE sns (
     -- Channels at once; NULL: any number.
     concurrent_number INTEGER,
     users_number      INTEGER,
+    -- Kept and given back; nothing here follows them.
+    transfer_volume   INTEGER NOT NULL DEFAULT 0,
+    transfer_number   INTEGER NOT NULL DEFAULT 0,
+    license_borrow    INTEGER,
     -- JSON {guid, name, type, description}.
     business          TEXT,
     -- The most channels that were taken at once.
