@@ -16,4 +16,5 @@ if [ ! -e "$stamp" ]; then
     touch "$stamp"
 fi
 
-exec "$venv/bin/python" -B -m pytest -q -p no:cacheprovider -c tests/sdk/pytest.ini tests/sdk "$@"
+[ $# -gt 0 ] || set -- tests/sdk
+exec "$venv/bin/python" -B -m pytest -q -p no:cacheprovider -c tests/sdk/pytest.ini "$@"

@@ -1,0 +1,34 @@
+"""Every curl line of docs/api.md does what it says, in the page's order."""
+
+import os
+import re
+import shutil
+import subprocess
+
+from conftest import ROOT, TASKS, TOKEN, task_body
+
+NOBODY = "rtsp://127.0.0.1:9/cam0"
+
+
+def lines_of(page):
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("curl "):
+                yield line
+
+
+def test_the_pages_lines_run(service, tmp_path):
+    shutil.copy(ROOT / "tests/golden/task-create.json", tmp_path / "task.json")
+    lines = list(lines_of(ROOT / "docs/api.md"))
+    assert len(lines) >= 10
+    for line in lines:
+        environment = {
+            **os.environ,
+            "KEY": TOKEN,
+            "BASE": f"{service.url}{TASKS}",
+            "CAMERAS": f"{service.url}{TASKS.removesuffix('tasks')}cameras",
+            "ID": service.created(task_body(NOBODY)) if "$ID" in line else "",
+        }
+        command = line.replace("curl ", "curl --fail ", 1).replace("http://127.0.0.1:8800", service.url)
+        run = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, f"{line}\n{run.stdout}{run.stderr}"
