@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -35,11 +35,21 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// The running service.
 pub struct App {
+    parts: Parts,
+    signals: Signals,
+}
+
+struct Parts {
     supervisor: Supervisor,
     analysts: Analysts,
     dispatcher: Dispatcher,
     http: Http,
     stopping: Arc<std::sync::atomic::AtomicBool>,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 struct Http {
@@ -51,6 +61,9 @@ struct Http {
 impl App {
     /// In order: what may fail because of this machine first, then the store, then what uses it, the cameras last.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        // Before anybody can be told that the service is ready.
+        let signals =
+            Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
         media::init()?;
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
         let catalog = Catalog::open(config.models.as_deref())?;
@@ -94,31 +107,32 @@ impl App {
         };
         let http = Http::start(listener, state, metrics)?;
         tracing::info!(address = %http.address, model = model.entry.alias, node = config.node_id, "face-edge is ready");
-        Ok(Self { supervisor, analysts, dispatcher, http, stopping })
+        Ok(Self { parts: Parts { supervisor, analysts, dispatcher, http, stopping }, signals })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.http.address
+        self.parts.http.address
     }
 
     /// Until SIGINT or SIGTERM; a second one ends the process at once.
     pub async fn run_until_signal(self) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let Self { parts, signals: Signals { mut interrupt, mut terminate } } = self;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         tracing::info!("stopping; a second signal ends at once");
         tokio::select! {
-            () = self.stop() => Ok(()),
+            () = parts.stop() => Ok(()),
             _ = interrupt.recv() => bail!("stopped before everything was put away"),
             _ = terminate.recv() => bail!("stopped before everything was put away"),
         }
     }
+}
 
+impl Parts {
     /// In reverse: no new requests, no new frames, what is in hand is committed, then delivery stops.
-    pub async fn stop(self) {
+    async fn stop(self) {
         let Self { supervisor, analysts, dispatcher, http, stopping } = self;
         http.stop().await;
         let cameras = tokio::task::spawn_blocking(move || {
