@@ -53,11 +53,12 @@ def calibrate(net: FaceNet, scale: float, bias: float) -> None:
         out.bias.data[QUALITY] = out.bias.data[QUALITY] * scale + bias
 
 
-def load_network(path: Path) -> FaceNet:
-    """From a checkpoint of train.py (its average) or a bare state dictionary."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def load_network(*paths: Path) -> FaceNet:
+    """From a checkpoint of train.py (its average) or a bare state dictionary; of several, the mean of their weights."""
+    files = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
+    states = [file.get("average", file) for file in files]
     net = FaceNet()
-    net.load_state_dict(state.get("average", state))
+    net.load_state_dict({name: sum(s[name].double() for s in states) / len(states) for name in states[0]})
     return net.eval()
 
 
@@ -80,14 +81,14 @@ def write(net: FaceNet, path: Path, size: tuple[int, int] | None = None) -> None
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("weights", type=Path)
+    arguments.add_argument("weights", type=Path, nargs="+", help="of several checkpoints of one run, the mean is exported")
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--sizes", nargs="*", default=[], help="WIDTHxHEIGHT of further, fixed files")
     arguments.add_argument("--quality-scale", type=float, default=1.0, help="see calibrate.py")
     arguments.add_argument("--quality-bias", type=float, default=0.0)
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    net = load_network(options.weights)
+    net = load_network(*options.weights)
     calibrate(net, options.quality_scale, options.quality_bias)
     write(net, options.out / f"{NAME}.onnx")
     for text in options.sizes:
