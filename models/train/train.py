@@ -82,7 +82,8 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         decay = min(EMA_DECAY, self.step / (self.step + 20))
-        torch._foreach_lerp_(self.averaged, self.current, 1 - decay)
+        torch._foreach_mul_(self.averaged, decay)
+        torch._foreach_add_(self.averaged, self.current, alpha=1 - decay)
 
     def train_step(self, batch: Batch, loss: DetectionLoss, rate: float, half: bool) -> dict[str, float]:
         for group in self.optimiser.param_groups:
