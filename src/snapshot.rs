@@ -116,19 +116,35 @@ impl ImageBuffer for JpegSource<'_> {
     }
 
     fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
-        let row = usize::from(y);
-        let luma = &self.planes.y[row * self.planes.y_stride..][..self.planes.width];
+        let (planes, row) = (&self.planes, usize::from(y));
+        let luma = &planes.y[row * planes.y_stride..][..planes.width];
         let [out_y, out_cb, out_cr, _] = buffers;
-        // Two pixels share a chroma sample, and only Y depends on luma.
-        for (cx, pair) in luma.chunks(2).enumerate() {
-            let (u, v) = self.planes.chroma(cx, row / 2);
-            let shared = self.to_jfif.shared(u, v);
-            out_y.extend(pair.iter().map(|&luma| self.to_jfif.luma(luma, shared.y)));
-            out_cb.extend_from_slice(&[shared.cb; 2][..pair.len()]);
-            out_cr.extend_from_slice(&[shared.cr; 2][..pair.len()]);
+        let (out_y, out_cb, out_cr) =
+            (grow(out_y, planes.width), grow(out_cb, planes.width), grow(out_cr, planes.width));
+        let out = luma.chunks(2).zip(out_y.chunks_mut(2)).zip(out_cb.chunks_mut(2)).zip(out_cr.chunks_mut(2));
+        let (start, samples) = (row / 2 * planes.uv_stride, planes.width.div_ceil(2));
+        match planes.layout {
+            Layout::I420 => {
+                let (u, v) = (&planes.u[start..][..samples], &planes.v[start..][..samples]);
+                u.iter().zip(v).zip(out).for_each(|((&u, &v), out)| self.to_jfif.fill_pair(u, v, out));
+            }
+            Layout::Nv12 => {
+                let uv = planes.u[start..][..2 * samples].chunks_exact(2);
+                uv.zip(out).for_each(|(uv, out)| self.to_jfif.fill_pair(uv[0], uv[1], out));
+            }
         }
     }
 }
+
+/// Room for `more` bytes at the buffer's end.
+fn grow(buffer: &mut Vec<u8>, more: usize) -> &mut [u8] {
+    let start = buffer.len();
+    buffer.resize(start + more, 0);
+    &mut buffer[start..]
+}
+
+/// Up to two pixels that share a chroma sample: luma in; Y, Cb and Cr out.
+type Pair<'a> = (((&'a [u8], &'a mut [u8]), &'a mut [u8]), &'a mut [u8]);
 
 /// From a video's Y'CbCr to JFIF's, which is full-range BT.601 (ITU-T T.871). Both are linear in R'G'B', so the way
 /// there and back is one 3×3 matrix; fixed point with 16 fractional bits.
@@ -166,6 +182,16 @@ impl ToJfif {
     fn shared(&self, u: u8, v: u8) -> Shared {
         let [y, cb, cr] = self.rows.map(|[a, b, offset]| a * i32::from(u) + b * i32::from(v) + offset);
         Shared { y, cb: to_byte(cb), cr: to_byte(cr) }
+    }
+
+    #[inline]
+    fn fill_pair(&self, u: u8, v: u8, (((luma, out_y), out_cb), out_cr): Pair<'_>) {
+        let shared = self.shared(u, v);
+        for (out, &luma) in out_y.iter_mut().zip(luma) {
+            *out = self.luma(luma, shared.y);
+        }
+        out_cb.fill(shared.cb);
+        out_cr.fill(shared.cr);
     }
 
     #[inline]
