@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from .dataset import FaceSamples, collate
 from .losses import FEATURE_GAIN, Batch, DetectionLoss
-from .model import Adapter, FaceNet
+from .model import Adapter, FaceNet, read_checkpoint
 
 WARM_UP_STEPS = 150
 WEIGHT_DECAY = 0.01
@@ -61,14 +61,14 @@ class Run:
         """Go on from the run's own checkpoint, else start from the weights `init`, else from random ones."""
         last = self.out / "last.pt"
         if last.exists():
-            state = torch.load(last, map_location=self.device, weights_only=True)
+            state = read_checkpoint(last, self.device)
             self.net.load_state_dict(state["net"])
             self.adapter.load_state_dict(state["adapter"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average.load_state_dict(state["average"])
             self.step, self.samples, self.starts = state["step"], state["samples"], state["starts"] + 1
         elif init:
-            state = torch.load(init, map_location=self.device, weights_only=True)
+            state = read_checkpoint(init, self.device)
             self.net.load_state_dict(state.get("average", state))
             self.average.load_state_dict(self.net.state_dict())
 
