@@ -30,8 +30,8 @@ const GATE_MAX: f32 = 2.5;
 /// Innovations within three deviations are the same face.
 const GATE_DEVIATIONS: f32 = 3.0;
 /// A face's size may change by this factor from one analysis to the next, and by the second one ever.
-const RATIO_MAX: f32 = 2.0;
-const RATIO_MAX_UNSEEN: f32 = 2.5;
+const RATIO_MAX: f32 = 1.5;
+const RATIO_MAX_UNSEEN: f32 = 2.0;
 /// Faint boxes are compared in a gate this much narrower.
 const FAINT_GATE: f32 = 0.6;
 /// Hands before a face and prints on clothes reach half-way now and then, but not two thirds.
