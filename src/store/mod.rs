@@ -30,6 +30,7 @@ mod outbox;
 mod query;
 mod record;
 mod registry;
+mod sn_parts;
 mod target;
 mod writer;
 
