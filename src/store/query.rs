@@ -359,7 +359,8 @@ mod tests {
             let plan = plan(&[(name, Op::Equal)], None);
             assert!(plan.contains("SEARCH sns"), "{name}: {plan}");
         }
-        assert!(plan(&[("regDate", Op::AtLeast)], None).contains("sns_by_registration"));
+        let range = plan(&[("regDate", Op::AtLeast)], Some(("regDate", true)));
+        assert!(range.contains("SEARCH sns USING INDEX sns_by_registration"), "{range}");
     }
 
     #[test]
