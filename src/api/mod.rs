@@ -10,6 +10,7 @@ mod error;
 pub mod face_tasks;
 pub mod keys;
 mod layers;
+mod licences;
 mod signing;
 mod system;
 mod throttle;
@@ -70,8 +71,11 @@ pub async fn serve(
 /// counted by the address that they come from.
 pub fn router(state: AppState) -> Router {
     let protected = face_tasks::routes().route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
-    let (router, description) =
-        OpenApiRouter::with_openapi(Description::openapi()).merge(protected).merge(system::routes()).split_for_parts();
+    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(protected)
+        .merge(licences::routes(&state))
+        .merge(system::routes())
+        .split_for_parts();
     let router = router.merge(system::description(description)).with_state(state);
     layers::around(router)
 }

@@ -5,6 +5,7 @@ pub mod detection;
 pub mod error;
 pub mod event;
 pub mod geometry;
+pub mod licence;
 pub mod task;
 pub mod time;
 
@@ -12,5 +13,6 @@ pub use detection::{Detection, Landmarks};
 pub use error::Invalid;
 pub use event::{FaceImage, Message, OriginFace, OriginImage, Reason};
 pub use geometry::{Point, Polygon, Rect, Roi};
+pub use licence::{Licence, Standing, Verdict};
 pub use task::{Category, Outputs, Repeat, Rules, Source, Task, TaskId};
 pub use time::{StreamTime, UnixMs};

@@ -5,7 +5,11 @@ use rusqlite::Connection;
 
 use super::error::StoreError;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_outbox.sql"), include_str!("migrations/0002_registry.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_outbox.sql"),
+    include_str!("migrations/0002_registry.sql"),
+    include_str!("migrations/0003_licences.sql"),
+];
 
 /// Refuses a database that a newer program has written.
 pub fn migrate(connection: &Connection) -> Result<(), StoreError> {

@@ -17,27 +17,44 @@ use tokio::sync::mpsc;
 
 mod body;
 mod call;
+mod channels;
 mod claim;
 mod error;
 mod eviction;
 mod keys;
 mod ledger;
+mod licence_changes;
+pub mod licences;
 mod migrations;
 mod outbox;
+mod query;
+mod record;
 mod registry;
+mod sn_parts;
 mod target;
 mod writer;
 
 pub use call::Call;
+pub use channels::{ChannelRequest, DEFAULT_SN};
 pub use error::StoreError;
 pub use keys::KeyRow;
 pub use ledger::{DeliveryQuery, DeliveryRow, DeliveryState, Purge, Revive};
+pub use licence_changes::{
+    Customer, FeatureTerms, LicenceChange, NewFeature, NewProduct, NewSns, Outcome as LicenceOutcome, Refusal, Refused,
+    RequestMark, SnTerms,
+};
+pub use licences::{Owner, SnScope};
 pub use outbox::{Attempt, Claim, Claimed, DeliveryId, Enqueued, Limits, Outcome, OutputId, Totals};
+pub use query::{
+    Collection, Condition, Criteria, LIMIT_DEFAULT, LIMIT_MAX, Op as QueryOp, Operand, Page, QueryFault, Search, Sort,
+    TIME_FORMAT,
+};
+pub use record::{Cell, Record};
 pub use registry::{Desired, OrderBy, TaskError, TaskQuery, TaskRow, TaskState};
 pub use target::OutputTarget;
 
 use crate::clock;
-use crate::domain::{Message, UnixMs};
+use crate::domain::{Message, UnixMs, Verdict};
 use writer::Op;
 
 const FILE_NAME: &str = "face-edge.db";
@@ -240,6 +257,58 @@ impl Store {
     pub fn touch_key(&self, id: &str, now: UnixMs) -> Call<bool> {
         let id = id.to_owned();
         self.write(|reply| Op::TouchKey { id, now, reply })
+    }
+}
+
+/// Licences.
+impl Store {
+    pub fn products(&self, search: Search) -> Call<Page> {
+        self.read(move |c| search.page(c, None))
+    }
+
+    pub fn sns(&self, search: Search, scope: SnScope) -> Call<Page> {
+        self.read(move |c| licences::sns(c, &search, scope))
+    }
+
+    pub fn sn(&self, sn: &str, scope: SnScope) -> Call<Option<Record>> {
+        let sn = sn.to_owned();
+        self.read(move |c| licences::sn(c, &sn, scope))
+    }
+
+    /// Rows of a collection that belongs to a product or an sn; `None` where there is no such one.
+    pub fn owned(&self, search: Search, owner: Owner) -> Call<Option<Page>> {
+        self.read(move |c| licences::owned(c, &search, &owner))
+    }
+
+    /// With a mark: carried out once a day, answered every time.
+    pub fn change_licences(
+        &self,
+        change: LicenceChange,
+        mark: Option<RequestMark>,
+        now: UnixMs,
+    ) -> Call<LicenceOutcome> {
+        self.write(|reply| Op::ChangeLicences { change: Box::new(change), mark, now, reply })
+    }
+}
+
+/// Camera channels under a licence.
+impl Store {
+    /// One channel for a task that shall run, or why not. Again for one that runs, at every look: the answer may have
+    /// become another (the licence ended, was disabled, allows fewer), and then its channel is given back already.
+    pub fn take_channel(&self, request: ChannelRequest, now: UnixMs) -> Call<Verdict> {
+        self.write(|reply| Op::TakeChannel { request, now, reply })
+    }
+
+    /// False where the task had none.
+    pub fn release_channel(&self, task_id: &str) -> Call<bool> {
+        let task_id = task_id.to_owned();
+        self.write(|reply| Op::ReleaseChannel { task_id, reply })
+    }
+
+    /// What a box held when it was last stopped or killed: at its start, before any task does. Answers how many.
+    pub fn release_all_channels(&self, node: &str) -> Call<u64> {
+        let node = node.to_owned();
+        self.write(|reply| Op::ReleaseAllChannels { node, reply })
     }
 }
 

@@ -8,12 +8,14 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::call::Reply;
+use super::channels::{self, ChannelRequest};
 use super::error::StoreError;
 use super::ledger::{self, Purge, Revive};
+use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
 use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
 use super::registry::{self, Desired, TaskRow, TaskState};
 use super::{claim, eviction, keys, keys::KeyRow};
-use crate::domain::UnixMs;
+use crate::domain::{UnixMs, Verdict};
 
 /// Operations that may wait; callers wait beyond.
 const QUEUE_LENGTH: usize = 64;
@@ -36,6 +38,10 @@ pub enum Op {
     InsertKey { row: KeyRow, reply: Reply<()> },
     RevokeKey { id: String, now: UnixMs, reply: Reply<bool> },
     TouchKey { id: String, now: UnixMs, reply: Reply<bool> },
+    ChangeLicences { change: Box<LicenceChange>, mark: Option<RequestMark>, now: UnixMs, reply: Reply<Outcome> },
+    TakeChannel { request: ChannelRequest, now: UnixMs, reply: Reply<Verdict> },
+    ReleaseChannel { task_id: String, reply: Reply<bool> },
+    ReleaseAllChannels { node: String, reply: Reply<u64> },
 }
 
 pub fn start(connection: Connection) -> Result<(mpsc::Sender<Op>, JoinHandle<()>), StoreError> {
@@ -106,6 +112,12 @@ impl Op {
             Self::InsertKey { row, reply } => settle(c, begun, reply, |c| keys::insert(c, &row)),
             Self::RevokeKey { id, now, reply } => settle(c, begun, reply, |c| keys::revoke(c, &id, now)),
             Self::TouchKey { id, now, reply } => settle(c, begun, reply, |c| keys::touch(c, &id, now)),
+            Self::ChangeLicences { change, mark, now, reply } => {
+                settle(c, begun, reply, |c| licence_changes::run(c, &change, mark.as_ref(), now))
+            }
+            Self::TakeChannel { request, now, reply } => settle(c, begun, reply, |c| channels::take(c, &request, now)),
+            Self::ReleaseChannel { task_id, reply } => settle(c, begun, reply, |c| channels::release(c, &task_id)),
+            Self::ReleaseAllChannels { node, reply } => settle(c, begun, reply, |c| channels::release_all(c, &node)),
         }
     }
 }
