@@ -27,6 +27,8 @@ lint:
 
 test: setup lint
 	$(CARGO) test --locked
+	$(CARGO) build --locked
+	@sh tests/sdk/run.sh
 	@sh models/train/smoke.sh
 
 bench: setup

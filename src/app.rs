@@ -22,7 +22,7 @@ use crate::domain::{Message, Task};
 use crate::media;
 use crate::status::Status;
 use crate::store::{Limits, OutputTarget, Store};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Duties, Supervisor};
 use crate::worker::Outbound;
 
 const DEFAULT_MODEL: &str = "default";
@@ -81,9 +81,17 @@ impl App {
             mailbox: Arc::clone(analysts.mailbox()),
             new_track_score: model.entry.score_threshold,
         };
-        let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), config.tasks.clone())?;
-        let state =
-            AppState { store, status, control: supervisor.remote(), keys: Arc::new(keys), metrics: metrics.clone() };
+        let duties = Duties { edge_pool_id: config.edge_pool_id.clone(), task_files: config.tasks.clone() };
+        let network = tokio::runtime::Handle::current();
+        let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), duties, network)?;
+        let state = AppState {
+            store,
+            status,
+            control: supervisor.remote(),
+            keys: Arc::new(keys),
+            metrics: metrics.clone(),
+            edge_pool_id: config.edge_pool_id.as_str().into(),
+        };
         let http = Http::start(listener, state, metrics)?;
         tracing::info!(address = %http.address, model = model.entry.alias, node = config.node_id, "face-edge is ready");
         Ok(Self { supervisor, analysts, dispatcher, http, stopping })

@@ -6,6 +6,8 @@
 
 mod auth;
 mod body;
+mod cameras;
+mod description;
 mod error;
 pub mod face_tasks;
 pub mod keys;
@@ -51,6 +53,8 @@ pub struct AppState {
     pub control: Arc<dyn Control>,
     pub keys: Arc<Keys>,
     pub metrics: PrometheusHandle,
+    /// The pool that this box belongs to.
+    pub edge_pool_id: Arc<str>,
 }
 
 #[derive(OpenApi)]
@@ -70,12 +74,14 @@ pub async fn serve(
 /// The whole interface. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that wrong keys are
 /// counted by the address that they come from.
 pub fn router(state: AppState) -> Router {
-    let protected = face_tasks::routes().route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
-    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+    let protected = face_tasks::routes()
+        .merge(cameras::routes())
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
+    let (router, generated) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(protected)
         .merge(licences::routes(&state))
         .merge(system::routes())
         .split_for_parts();
-    let router = router.merge(system::description(description)).with_state(state);
+    let router = router.merge(system::description(description::complete(&generated))).with_state(state);
     layers::around(router)
 }

@@ -6,12 +6,14 @@
 mod dispatcher;
 mod localpath;
 pub mod payload;
+mod resolve;
 pub mod retry;
 mod sign;
 mod webhook;
 
 pub use dispatcher::{Dispatcher, DispatcherSettings, Waker};
 pub use localpath::{LocalPathWriter, Written};
+pub use resolve::{AddressQuestion, ResolveError, resolve};
 pub use sign::{SecretError, Signer};
 pub use webhook::{Webhook, WebhookError, WebhookSettings};
 

@@ -107,7 +107,7 @@ impl Webhook {
 }
 
 /// rustls asks for one provider for the whole process.
-fn install_crypto() {
+pub(super) fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if rustls::crypto::ring::default_provider().install_default().is_err() {

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_outbox.sql"),
     include_str!("migrations/0002_registry.sql"),
     include_str!("migrations/0003_licences.sql"),
+    include_str!("migrations/0004_cameras.sql"),
 ];
 
 /// Refuses a database that a newer program has written.

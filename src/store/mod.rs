@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 mod body;
 mod call;
+mod cameras;
 mod channels;
 mod claim;
 mod error;
@@ -32,9 +33,11 @@ mod record;
 mod registry;
 mod sn_parts;
 mod target;
+mod to_run;
 mod writer;
 
 pub use call::Call;
+pub use cameras::{CameraQuery, CameraRow};
 pub use channels::{ChannelRequest, DEFAULT_SN};
 pub use error::StoreError;
 pub use keys::KeyRow;
@@ -52,6 +55,7 @@ pub use query::{
 pub use record::{Cell, Record};
 pub use registry::{Desired, OrderBy, TaskError, TaskQuery, TaskRow, TaskState};
 pub use target::OutputTarget;
+pub use to_run::ToRun;
 
 use crate::clock;
 use crate::domain::{Message, UnixMs, Verdict};
@@ -217,6 +221,29 @@ impl Store {
         self.write(|reply| Op::DeleteTask { id, reply })
     }
 
+    /// The first step of a deletion: from its answer on the task shall go, also after a kill. The supervisor, or
+    /// `delete_task` once the camera is let go, takes the second. False where there is no such task.
+    pub fn mark_task_deleting(&self, id: &str) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::MarkTaskDeleting { id, reply })
+    }
+
+    /// What a box of that pool shall run, and what shall go.
+    pub fn tasks_to_run(&self, edge_pool_id: &str) -> Call<ToRun> {
+        let edge_pool_id = edge_pool_id.to_owned();
+        self.read(move |c| to_run::to_run(c, &edge_pool_id))
+    }
+
+    /// At a start, before anything runs: states that say that something does are put right. Answers how many.
+    pub fn recover_tasks(&self) -> Call<u64> {
+        self.write(|reply| Op::RecoverTasks { reply })
+    }
+
+    /// `rows` is all that the folder of task files holds.
+    pub fn follow_task_files(&self, rows: Vec<TaskRow>) -> Call<()> {
+        self.write(|reply| Op::FollowTaskFiles { rows, reply })
+    }
+
     /// What is, by the supervisor.
     pub fn set_task_state(&self, id: &str, state: TaskState) -> Call<bool> {
         let id = id.to_owned();
@@ -227,6 +254,34 @@ impl Store {
     pub fn set_task_desired(&self, id: &str, desired: Desired, now: UnixMs) -> Call<bool> {
         let id = id.to_owned();
         self.write(|reply| Op::SetTaskDesired { id, desired, now, reply })
+    }
+}
+
+/// The camera registry.
+impl Store {
+    /// `Conflict` where the id is taken.
+    pub fn insert_camera(&self, row: CameraRow) -> Call<()> {
+        self.write(|reply| Op::InsertCamera { row, reply })
+    }
+
+    /// False where there is no such camera.
+    pub fn update_camera(&self, row: CameraRow) -> Call<bool> {
+        self.write(|reply| Op::UpdateCamera { row, reply })
+    }
+
+    pub fn delete_camera(&self, id: &str) -> Call<bool> {
+        let id = id.to_owned();
+        self.write(|reply| Op::DeleteCamera { id, reply })
+    }
+
+    pub fn camera(&self, id: &str) -> Call<Option<CameraRow>> {
+        let id = id.to_owned();
+        self.read(move |c| cameras::get(c, &id))
+    }
+
+    /// How many match, and the page of them.
+    pub fn cameras(&self, query: CameraQuery) -> Call<(u64, Vec<CameraRow>)> {
+        self.read(move |c| cameras::list(c, &query))
     }
 }
 

@@ -42,6 +42,10 @@ pub struct TaskRow {
     pub name: String,
     pub creator: String,
     pub service_version: String,
+    /// The pool of boxes that may run it.
+    pub edge_pool_id: String,
+    /// The task file that it comes from; `None` where the interface made it.
+    pub file: Option<String>,
     pub desired: Desired,
     pub state: TaskState,
     /// Position among the inputs of the body that made it.
@@ -112,15 +116,16 @@ impl Default for TaskQuery {
 /// All or none.
 pub fn insert(connection: &Connection, rows: &[TaskRow]) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO tasks (id, project_id, name, creator, service_version, desired, state, error_code, error_msg,
-                            input_index, body, created_at, updated_at)
-         VALUES (:id, :project_id, :name, :creator, :service_version, :desired, :state, :error_code, :error_msg,
-                 :input_index, :body, :created_at, :updated_at)",
+        "INSERT INTO tasks (id, project_id, name, creator, service_version, edge_pool_id, file, desired, state,
+                            error_code, error_msg, input_index, body, created_at, updated_at)
+         VALUES (:id, :project_id, :name, :creator, :service_version, :edge_pool_id, :file, :desired, :state,
+                 :error_code, :error_msg, :input_index, :body, :created_at, :updated_at)",
     )?;
     for row in rows {
         statement.execute(named_params! {
             ":id": row.id, ":project_id": row.project_id, ":name": row.name, ":creator": row.creator,
-            ":service_version": row.service_version, ":desired": row.desired.as_str(), ":state": row.state.name,
+            ":service_version": row.service_version, ":edge_pool_id": row.edge_pool_id, ":file": row.file,
+            ":desired": row.desired.as_str(), ":state": row.state.name,
             ":error_code": row.state.error.as_ref().map(|e| &e.code),
             ":error_msg": row.state.error.as_ref().map(|e| &e.message),
             ":input_index": row.index, ":body": row.body, ":created_at": row.created_at.0,
@@ -134,15 +139,15 @@ pub fn insert(connection: &Connection, rows: &[TaskRow]) -> Result<(), StoreErro
 /// again. False where there is no such task.
 pub fn update(connection: &Connection, row: &TaskRow) -> Result<bool, StoreError> {
     let changed = connection.execute(
-        "UPDATE tasks SET name = :name, service_version = :service_version, desired = :desired, body = :body,
-                          input_index = :input_index, updated_at = :updated_at,
-                          state = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'START_FAILED')
+        "UPDATE tasks SET name = :name, service_version = :service_version, edge_pool_id = :edge_pool_id,
+                          desired = :desired, body = :body, input_index = :input_index, updated_at = :updated_at,
+                          state = CASE WHEN desired = 'start' AND state IN ('SUCCEEDED', 'FAILED', 'START_FAILED')
                                        THEN 'PENDING' ELSE state END
-         WHERE id = :id",
+         WHERE id = :id AND deleting = 0",
         named_params! {
             ":id": row.id, ":name": row.name, ":service_version": row.service_version,
-            ":desired": row.desired.as_str(), ":body": row.body, ":input_index": row.index,
-            ":updated_at": row.updated_at.0,
+            ":edge_pool_id": row.edge_pool_id, ":desired": row.desired.as_str(), ":body": row.body,
+            ":input_index": row.index, ":updated_at": row.updated_at.0,
         },
     )?;
     Ok(changed > 0)
@@ -161,13 +166,17 @@ pub fn set_state(connection: &Connection, id: &str, state: &TaskState) -> Result
     Ok(changed > 0)
 }
 
-/// A task that shall start is pending until the supervisor says otherwise, also one that was over.
+/// A task that shall start is pending until the supervisor says otherwise, also one that was over. One that shall stop
+/// and of which nothing runs is stopped at once.
 pub fn set_desired(connection: &Connection, id: &str, desired: Desired, now: UnixMs) -> Result<bool, StoreError> {
     let changed = connection.execute(
         "UPDATE tasks SET desired = ?2, updated_at = ?3,
                           state = CASE WHEN ?2 = 'start' AND state IN ('SUCCEEDED', 'FAILED', 'START_FAILED', 'STOPPED')
-                                       THEN 'PENDING' ELSE state END
-         WHERE id = ?1",
+                                       THEN 'PENDING'
+                                       WHEN ?2 = 'stop' AND state IN ('SUCCEEDED', 'FAILED', 'START_FAILED', 'PENDING',
+                                                                      'LACK_OF_RESOURCES', 'FROZEN')
+                                       THEN 'STOPPED' ELSE state END
+         WHERE id = ?1 AND deleting = 0",
         (id, desired.as_str(), now.0),
     )?;
     Ok(changed > 0)
@@ -218,7 +227,7 @@ fn filter(query: &TaskQuery) -> (String, Vec<Value>) {
 }
 
 /// A LIKE pattern for text that contains `literal`.
-fn contains(literal: &str) -> String {
+pub(super) fn contains(literal: &str) -> String {
     let mut pattern = String::with_capacity(literal.len() + 2);
     pattern.push('%');
     for c in literal.chars() {
@@ -231,7 +240,7 @@ fn contains(literal: &str) -> String {
     pattern
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     let code: Option<String> = row.get("error_code")?;
     let message: Option<String> = row.get("error_msg")?;
     let desired: String = row.get("desired")?;
@@ -241,6 +250,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         name: row.get("name")?,
         creator: row.get("creator")?,
         service_version: row.get("service_version")?,
+        edge_pool_id: row.get("edge_pool_id")?,
+        file: row.get("file")?,
         desired: if desired == Desired::Start.as_str() { Desired::Start } else { Desired::Stop },
         state: TaskState {
             name: row.get("state")?,

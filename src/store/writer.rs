@@ -8,12 +8,14 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::call::Reply;
+use super::cameras::{self, CameraRow};
 use super::channels::{self, ChannelRequest};
 use super::error::StoreError;
 use super::ledger::{self, Purge, Revive};
 use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
 use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
 use super::registry::{self, Desired, TaskRow, TaskState};
+use super::to_run;
 use super::{claim, eviction, keys, keys::KeyRow};
 use crate::domain::{UnixMs, Verdict};
 
@@ -33,8 +35,14 @@ pub enum Op {
     InsertTasks { rows: Vec<TaskRow>, reply: Reply<()> },
     UpdateTask { row: Box<TaskRow>, reply: Reply<bool> },
     DeleteTask { id: String, reply: Reply<bool> },
+    MarkTaskDeleting { id: String, reply: Reply<bool> },
+    FollowTaskFiles { rows: Vec<TaskRow>, reply: Reply<()> },
+    RecoverTasks { reply: Reply<u64> },
     SetTaskState { id: String, state: TaskState, reply: Reply<bool> },
     SetTaskDesired { id: String, desired: Desired, now: UnixMs, reply: Reply<bool> },
+    InsertCamera { row: CameraRow, reply: Reply<()> },
+    UpdateCamera { row: CameraRow, reply: Reply<bool> },
+    DeleteCamera { id: String, reply: Reply<bool> },
     InsertKey { row: KeyRow, reply: Reply<()> },
     RevokeKey { id: String, now: UnixMs, reply: Reply<bool> },
     TouchKey { id: String, now: UnixMs, reply: Reply<bool> },
@@ -105,10 +113,16 @@ impl Op {
             Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| registry::insert(c, &rows)),
             Self::UpdateTask { row, reply } => settle(c, begun, reply, |c| registry::update(c, &row)),
             Self::DeleteTask { id, reply } => settle(c, begun, reply, |c| registry::delete(c, &id)),
+            Self::MarkTaskDeleting { id, reply } => settle(c, begun, reply, |c| to_run::mark_deleting(c, &id)),
+            Self::FollowTaskFiles { rows, reply } => settle(c, begun, reply, |c| to_run::follow_files(c, &rows)),
+            Self::RecoverTasks { reply } => settle(c, begun, reply, to_run::recover),
             Self::SetTaskState { id, state, reply } => settle(c, begun, reply, |c| registry::set_state(c, &id, &state)),
             Self::SetTaskDesired { id, desired, now, reply } => {
                 settle(c, begun, reply, |c| registry::set_desired(c, &id, desired, now))
             }
+            Self::InsertCamera { row, reply } => settle(c, begun, reply, |c| cameras::insert(c, &row)),
+            Self::UpdateCamera { row, reply } => settle(c, begun, reply, |c| cameras::update(c, &row)),
+            Self::DeleteCamera { id, reply } => settle(c, begun, reply, |c| cameras::delete(c, &id)),
             Self::InsertKey { row, reply } => settle(c, begun, reply, |c| keys::insert(c, &row)),
             Self::RevokeKey { id, now, reply } => settle(c, begun, reply, |c| keys::revoke(c, &id, now)),
             Self::TouchKey { id, now, reply } => settle(c, begun, reply, |c| keys::touch(c, &id, now)),
@@ -177,6 +191,8 @@ mod tests {
             name: String::new(),
             creator: String::new(),
             service_version: String::new(),
+            edge_pool_id: String::new(),
+            file: None,
             desired: Desired::Start,
             state: TaskState { name: String::new(), error: None },
             index: 0,

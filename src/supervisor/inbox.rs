@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::clock;
+use crate::deliver::ResolveError;
 use crate::domain::TaskId;
 use crate::media::CameraState;
 
@@ -21,9 +22,17 @@ pub struct Inbox {
 struct Kept {
     states: BTreeMap<(TaskId, u64), CameraState>,
     drained: BTreeSet<u64>,
+    answers: Vec<Answer>,
     releases: Vec<(TaskId, oneshot::Sender<()>)>,
     woken: bool,
     stopping: bool,
+}
+
+/// What a server said that was asked for a task's address; one at most for each question that is open.
+pub struct Answer {
+    pub id: TaskId,
+    pub generation: u64,
+    pub address: Result<String, ResolveError>,
 }
 
 /// Everything since the last look.
@@ -31,6 +40,7 @@ pub struct Mail {
     pub states: Vec<(TaskId, u64, CameraState)>,
     /// Generations of channels whose analysis has nothing left.
     pub drained: BTreeSet<u64>,
+    pub answers: Vec<Answer>,
     pub releases: Vec<(TaskId, oneshot::Sender<()>)>,
     pub woken: bool,
     pub stopping: bool,
@@ -55,6 +65,10 @@ impl Inbox {
         });
     }
 
+    pub fn answer(&self, id: TaskId, generation: u64, address: Result<String, ResolveError>) {
+        self.put(|kept| kept.answers.push(Answer { id, generation, address }));
+    }
+
     /// Answered once the store has been looked at again and this task has no camera.
     pub fn release(&self, id: TaskId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
@@ -70,9 +84,9 @@ impl Inbox {
         let deadline = clock::monotonic() + limit;
         let mut kept = self.mail.lock();
         while kept.is_empty() && !self.arrived.wait_until(&mut kept, deadline).timed_out() {}
-        let Kept { states, drained, releases, woken, stopping } = std::mem::take(&mut *kept);
+        let Kept { states, drained, answers, releases, woken, stopping } = std::mem::take(&mut *kept);
         let states = states.into_iter().map(|((id, generation), state)| (id, generation, state)).collect();
-        Mail { states, drained, releases, woken, stopping }
+        Mail { states, drained, answers, releases, woken, stopping }
     }
 
     fn put(&self, change: impl FnOnce(&mut Kept)) {
@@ -84,6 +98,6 @@ impl Inbox {
 impl Kept {
     fn is_empty(&self) -> bool {
         let nothing = self.states.is_empty() && self.drained.is_empty() && self.releases.is_empty();
-        nothing && !self.woken && !self.stopping
+        nothing && self.answers.is_empty() && !self.woken && !self.stopping
     }
 }

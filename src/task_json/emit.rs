@@ -86,13 +86,20 @@ pub fn mask_secrets(task: &mut Value) {
 }
 
 fn mask_address(holder: &mut Value) {
-    let Some(Value::String(address)) = holder.get_mut("url") else { return };
+    if let Some(Value::String(address)) = holder.get_mut("url") {
+        *address = without_password(address);
+    }
+}
+
+/// The address for readers who may look but not change.
+pub fn without_password(address: &str) -> String {
     if let Ok(mut url) = url::Url::parse(address)
         && url.password().is_some()
         && url.set_password(Some(MASK)).is_ok()
     {
-        *address = url.to_string();
+        return url.into();
     }
+    address.to_owned()
 }
 
 fn mask_headers(holder: &mut Value) {

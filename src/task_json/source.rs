@@ -9,6 +9,7 @@ use crate::domain::Source;
 
 use super::fields::{Fields, Findings, excerpt, kind, shown_scalar};
 use super::outputs::URL_CHARS;
+use super::problem::TaskProblem;
 use super::{Input, MAX_INPUTS};
 
 const CAMERA_ID_CHARS: usize = 63;
@@ -146,6 +147,16 @@ fn platform(input: &Fields, findings: &mut Findings) -> Option<Platform> {
     let username = vcn.required_text("username", findings);
     let password = vcn.required_text("password", findings);
     Some(Platform { ip: ip?, port: port?, username: username?.to_owned(), password: password?.to_owned() })
+}
+
+/// Of an address that a camera is opened by, `url` in messages: what is wrong with it.
+pub fn check_stream_address(address: &str) -> Result<(), TaskProblem> {
+    let mut findings = Findings::default();
+    if address.chars().count() > URL_CHARS {
+        findings.invalid("url", format!("is longer than {URL_CHARS} characters"));
+    }
+    check_address(address, &STREAM_SCHEMES, "url", &mut findings);
+    findings.into_problem().map_or(Ok(()), Err)
 }
 
 /// An address of one of `schemes`, with a host (network) or a path (`file`, `v4l2`). The message never repeats it.

@@ -80,6 +80,7 @@ impl App {
             control: Arc::clone(&supervisor) as Arc<dyn Control>,
             keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
+            edge_pool_id: "default".into(),
         };
         Self { router: router(state), store, status, supervisor, _folder: folder }
     }
@@ -149,6 +150,8 @@ fn row(number: u128, name: &str, at: i64) -> TaskRow {
         name: name.to_owned(),
         creator: "someone".to_owned(),
         service_version: "3.0".to_owned(),
+        edge_pool_id: "default".into(),
+        file: None,
         desired: Desired::Start,
         state: TaskState { name: "RUNNING".to_owned(), error: None },
         index: 0,
@@ -195,7 +198,7 @@ async fn a_task_lives() {
     app.supervisor.asked.lock().clear();
     let answer = app.call("DELETE", &format!("{TASKS}/{id}"), Body::empty()).await;
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NO_CONTENT, ""));
-    assert_eq!(*app.supervisor.asked.lock(), ["wake", &format!("released {id}"), "wake"]);
+    assert_eq!(*app.supervisor.asked.lock(), ["wake", &format!("released {id}")]);
     refused(&app.get(&format!("{TASKS}/{id}")).await, 404, "IVA.0005", "no such task");
     refused(&app.call("DELETE", &format!("{TASKS}/{id}"), Body::empty()).await, 404, "IVA.0005", "no such task");
 }
@@ -256,6 +259,8 @@ async fn the_documented_list_is_reproduced() {
             name: word(task, "name"),
             creator: word(task, "creator"),
             service_version: word(task, "service_version"),
+            edge_pool_id: "default".into(),
+            file: None,
             desired: Desired::Start,
             state: TaskState { name: word(task, "state"), error: None },
             index: 0,

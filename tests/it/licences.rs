@@ -190,6 +190,7 @@ impl App {
             control: Arc::clone(&looks) as Arc<dyn Control>,
             keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
+            edge_pool_id: "default".into(),
         };
         Self { router: router(state), store, looks, _dir: dir }
     }

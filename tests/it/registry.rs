@@ -11,6 +11,8 @@ fn task(id: &str, name: &str, created_at: i64) -> TaskRow {
         name: name.into(),
         creator: "admin".into(),
         service_version: "3.0".into(),
+        edge_pool_id: "default".into(),
+        file: None,
         desired: Desired::Start,
         state: TaskState { name: "PENDING".into(), error: None },
         index: 2,

@@ -17,15 +17,15 @@ use crate::clock;
 use crate::store::Desired;
 use crate::task_json::TaskSpec;
 
-/// A camera that hangs is given so long to be let go; then the deletion is refused and may be asked for again.
+/// A camera that hangs is given so long to be let go; beyond, the answer does not wait for it.
 const RELEASE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Changes a task: a whole body, with one input. It restarts if it runs.
 #[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
-    request_body(content = Object, description = "docs/api.md, Create"),
-    responses((status = 200, body = Object), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    request_body(content = ref("#/components/schemas/TaskBody"), content_type = "application/json", description = "docs/api.md, Create"),
+    responses((status = 200, body = ref("#/components/schemas/Task"), content_type = "application/json", description = "the task"), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn update(
     State(state): State<AppState>,
     scope: Scope,
@@ -34,7 +34,7 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "change tasks")?;
-    let (id, mut row) = scope.task(&state).await?;
+    let (id, mut row) = scope.changeable_task(&state).await?;
     let spec = TaskSpec::parse(&body::read(&headers, body).await?)?;
     if spec.inputs.len() != 1 {
         let message = format!("input.data: holds {} entries, expected one: a task has one input", spec.inputs.len());
@@ -42,6 +42,7 @@ pub(super) async fn update(
     }
     row.name = spec.name.clone();
     row.service_version = spec.service_version.clone();
+    row.edge_pool_id = spec.edge_pool_id.clone();
     row.index = spec.inputs[0].index;
     row.body = spec.body_of_input(0).to_string();
     row.updated_at = clock::unix_ms();
@@ -86,7 +87,7 @@ async fn desire(
     desired: Desired,
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "start or stop tasks")?;
-    let (id, _) = scope.task(state).await?;
+    let (id, _) = scope.changeable_task(state).await?;
     if !state.store.set_task_desired(id.as_str(), desired, clock::unix_ms()).await? {
         return Err(gone());
     }
@@ -94,7 +95,7 @@ async fn desire(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lets the camera go, then forgets the task. Killed in between, it is a stopped task, which can be deleted again.
+/// Lets the camera go, then forgets the task. Killed in between, the service goes on with it at its next start.
 #[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
@@ -105,18 +106,18 @@ pub(super) async fn delete(
     Extension(identity): Extension<Identity>,
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "delete tasks")?;
-    let (id, _) = scope.task(&state).await?;
-    state.store.set_task_desired(id.as_str(), Desired::Stop, clock::unix_ms()).await?;
-    state.control.wake();
-    if tokio::time::timeout(RELEASE_LIMIT, state.control.released(&id)).await.is_err() {
-        let message = "not available now: the camera was not let go in time; the task is stopping, delete it again";
-        return Err(ApiError::Unavailable(message.to_owned()));
-    }
-    if !state.store.delete_task(id.as_str()).await? {
+    let (id, _) = scope.changeable_task(&state).await?;
+    if !state.store.mark_task_deleting(id.as_str()).await? {
         return Err(gone());
     }
-    state.status.remove(&id);
     state.control.wake();
+    if tokio::time::timeout(RELEASE_LIMIT, state.control.released(&id)).await.is_err() {
+        let message = "not available now: the camera was not let go in time; the task goes as soon as it is";
+        return Err(ApiError::Unavailable(message.to_owned()));
+    }
+    // The supervisor may have taken this step already.
+    state.store.delete_task(id.as_str()).await?;
+    state.status.remove(&id);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Created {
 /// Makes one task for each entry of `input.data`; each starts by itself.
 #[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks", tag = "tasks",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge")),
-    request_body(content = Object, description = "docs/api.md, Create"),
+    request_body(content = ref("#/components/schemas/TaskBody"), content_type = "application/json", description = "docs/api.md, Create"),
     responses((status = 200, body = Vec<Created>, description = "one id an input, in their order"),
         (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn create(
@@ -54,6 +54,8 @@ fn row(spec: &TaskSpec, position: usize, scope: &Scope, identity: &Identity) -> 
         name: spec.name.clone(),
         creator: identity.name.clone(),
         service_version: spec.service_version.clone(),
+        edge_pool_id: spec.edge_pool_id.clone(),
+        file: None,
         desired: Desired::Start,
         state: TaskState { name: TaskStateName::Pending.as_str().to_owned(), error: None },
         index: spec.inputs[position].index,

@@ -27,8 +27,12 @@ const LIKE_CHARS: usize = 256;
 pub(super) struct TaskList {
     /// All that match, not only the page.
     count: u64,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(schema_with = page)]
     tasks: Vec<Value>,
+}
+
+fn page() -> utoipa::openapi::Array {
+    utoipa::openapi::Array::new(utoipa::openapi::Ref::from_schema_name("Task"))
 }
 
 /// Tasks that match, a page of them.
@@ -96,10 +100,10 @@ fn order(given: &Given) -> Result<(OrderBy, bool), ApiError> {
 }
 
 /// The query's parameters, decoded, each at most once.
-struct Given<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
+pub struct Given<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
 
 impl<'a> Given<'a> {
-    fn read(query: &'a str) -> Result<Self, ApiError> {
+    pub fn read(query: &'a str) -> Result<Self, ApiError> {
         let mut given = HashMap::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if given.contains_key(&name) {
@@ -121,12 +125,12 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn like(&self, name: &str) -> Result<Option<String>, ApiError> {
+    pub fn like(&self, name: &str) -> Result<Option<String>, ApiError> {
         let short = |text: &str| text.chars().count() <= LIKE_CHARS && !text.contains('\0');
         self.checked(name, short, &format!("at most {LIKE_CHARS} characters, none of them NUL"))
     }
 
-    fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+    pub fn number<T: FromStr + PartialOrd + std::fmt::Display>(
         &self,
         name: &str,
         range: RangeInclusive<T>,

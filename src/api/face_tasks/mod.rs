@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod list;
+pub(super) mod schema;
 mod scope;
 mod show;
 
@@ -10,10 +11,13 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use list::Given;
+pub(super) use scope::Scope;
+
 use super::keys::Identity;
 use super::{ApiError, AppState};
 use crate::domain::TaskId;
-use crate::store::TaskRow;
+use crate::store::{Desired, TaskRow};
 use crate::task_json::{TaskFacts, mask_secrets, task_object};
 
 /// The one service of the path that is served here.
@@ -36,6 +40,7 @@ fn object(state: &AppState, identity: &Identity, row: &TaskRow, single: bool) ->
     let board = TaskId::parse(&row.id).and_then(|id| state.status.get(&id));
     // Words about another state than the one shown would mislead: the store is a moment behind the board.
     let why = board.filter(|board| board.state.as_str() == row.state.name).and_then(|board| board.why);
+    let why = why.or_else(|| elsewhere(state, row));
     let facts = TaskFacts {
         id: &row.id,
         creator: &row.creator,
@@ -52,4 +57,13 @@ fn object(state: &AppState, identity: &Identity, row: &TaskRow, single: bool) ->
         mask_secrets(&mut object);
     }
     Ok(object)
+}
+
+/// Why a task that shall run does not: it is another box's.
+fn elsewhere(state: &AppState, row: &TaskRow) -> Option<String> {
+    let waits = row.desired == Desired::Start && *row.edge_pool_id != *state.edge_pool_id;
+    waits.then(|| {
+        let (theirs, ours) = (&row.edge_pool_id, &state.edge_pool_id);
+        format!("waits for a box of the edge pool {theirs:?}; this one belongs to {ours:?} (edge_pool_id)")
+    })
 }

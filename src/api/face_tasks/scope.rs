@@ -50,4 +50,15 @@ impl Scope {
         let row = state.store.task(id.as_str()).await?.filter(|row| row.project_id == self.project_id);
         Ok((id, row.ok_or_else(missing)?))
     }
+
+    /// As `task`; refuses those of files, which only their files change.
+    pub async fn changeable_task(&self, state: &AppState) -> Result<(TaskId, TaskRow), ApiError> {
+        let (id, row) = self.task(state).await?;
+        match &row.file {
+            None => Ok((id, row)),
+            Some(file) => Err(ApiError::Forbidden(format!(
+                "not allowed: this task comes from the file {file}; change or remove that file instead"
+            ))),
+        }
+    }
 }

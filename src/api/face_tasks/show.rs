@@ -14,7 +14,7 @@ use crate::api::{ApiError, AppState, auth};
 #[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
-    responses((status = 200, body = Object), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = ref("#/components/schemas/Task"), content_type = "application/json", description = "the task"), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn show(
     State(state): State<AppState>,
     scope: Scope,

@@ -1,0 +1,454 @@
+//! The supervisor's thread and all that it owns: the channels that run, the tasks that wait, the ones that end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use super::Duties;
+use super::address::{self, Address, AddressError};
+use super::folder::TaskFolder;
+use super::inbox::{Answer, Inbox, Mail};
+use super::plan::{Action, plan};
+use super::telemetry::{self, Telemetry};
+use super::words::{failure, faulty, playing};
+use crate::channel::{Channel, Site};
+use crate::clock;
+use crate::deliver::{AddressQuestion, ResolveError, resolve};
+use crate::domain::{Source, Task, TaskId};
+use crate::media::{CameraState, Pace};
+use crate::status::{Noted, State, Status, TaskStatus};
+use crate::store::{Desired, Store, StoreError, TaskError, TaskRow, TaskState};
+use crate::task_json::TaskSpec;
+
+const TICK: Duration = Duration::from_secs(2);
+/// How long a stopped channel may take to send what its rules still hold.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// Between two times that a server is asked for an address; doubled each time up to the second.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// After so many tries in vain an address that was asked for may have gone stale: it is asked for again.
+const STALE_AFTER_TRIES: u32 = 3;
+
+pub struct Keeper {
+    pub(super) site: Site,
+    pub(super) store: Store,
+    status: Arc<Status>,
+    edge_pool_id: String,
+    folder: Option<TaskFolder>,
+    network: Handle,
+    inbox: Arc<Inbox>,
+    pub(super) running: BTreeMap<TaskId, Running>,
+    pub(super) waiting: BTreeMap<TaskId, Waiting>,
+    ending: Vec<Ending>,
+    /// Tasks that shall be forgotten.
+    deleting: BTreeSet<String>,
+    generation: u64,
+    reviewed_at: Option<Instant>,
+}
+
+pub struct Running {
+    pub(super) task: Arc<Task>,
+    channel: Channel,
+    generation: u64,
+    address: String,
+    /// Width and height, once it plays.
+    picture_size: Option<(u32, u32)>,
+    /// How its file ended, once it has; the channel stays until it is drained.
+    over: Option<TaskStatus>,
+    drained: bool,
+}
+
+/// Shall run and cannot yet.
+pub struct Waiting {
+    pub(super) task: Arc<Task>,
+    pub(super) wait: WaitsFor,
+}
+
+pub enum WaitsFor {
+    /// A channel of its licence.
+    Licence,
+    /// An answer to the question for its address.
+    Address { generation: u64, tries: u32 },
+    /// The time to ask again.
+    Moment { at: Instant, tries: u32 },
+}
+
+/// Its camera is gone; its rules may still have something to send.
+struct Ending {
+    generation: u64,
+    /// Kept for its slot in the mailbox.
+    _channel: Channel,
+    deadline: Instant,
+}
+
+impl Keeper {
+    pub fn new(
+        site: Site,
+        store: Store,
+        status: Arc<Status>,
+        duties: Duties,
+        network: Handle,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        let Duties { edge_pool_id, task_files } = duties;
+        Self {
+            site,
+            store,
+            status,
+            folder: task_files.map(|folder| TaskFolder::new(folder, &edge_pool_id)),
+            edge_pool_id,
+            network,
+            inbox,
+            running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            ending: Vec::new(),
+            deleting: BTreeSet::new(),
+            generation: 0,
+            reviewed_at: None,
+        }
+    }
+
+    pub fn run(mut self) {
+        self.recover();
+        loop {
+            let mut mail = self.inbox.wait(TICK);
+            for (id, generation, state) in &mail.states {
+                self.note_camera(id, *generation, state);
+            }
+            self.note_drained(&mail);
+            for answer in std::mem::take(&mut mail.answers) {
+                self.note_answer(answer);
+            }
+            if mail.stopping {
+                return self.shut_down();
+            }
+            let files_changed = self.follow_files();
+            if mail.woken || files_changed {
+                self.agree();
+                // A licence may be what was changed.
+                self.reviewed_at = None;
+            }
+            self.look_again();
+            for (id, released) in mail.releases {
+                // Whoever asked may have given up waiting.
+                let _ = if self.running.contains_key(&id) { Ok(()) } else { released.send(()) };
+            }
+            for running in self.running.values() {
+                telemetry::publish(&running.task.id, &running.channel);
+            }
+        }
+    }
+
+    /// A service that was killed left states and channels behind; nothing runs now.
+    fn recover(&self) {
+        let states = self.store.recover_tasks().wait();
+        let channels = self.store.release_all_channels(&self.site.node_id).wait();
+        let files = if self.folder.is_none() { self.store.follow_task_files(Vec::new()).wait() } else { Ok(()) };
+        if let Err(error) = states.and(channels).map(drop).and(files) {
+            tracing::error!(%error, "what the last run left behind could not be put right");
+        }
+    }
+
+    fn follow_files(&mut self) -> bool {
+        let Some(folder) = &mut self.folder else { return false };
+        if !folder.has_changed() {
+            return false;
+        }
+        if let Err(error) = self.store.follow_task_files(folder.rows()).wait() {
+            tracing::error!(%error, "the folder of task files could not be followed; trying again");
+            folder.forget();
+        }
+        true
+    }
+
+    fn agree(&mut self) {
+        let desired = match self.desired() {
+            Ok(desired) => desired,
+            Err(error) => {
+                tracing::error!(%error, "the tasks could not be read; what runs goes on");
+                return;
+            }
+        };
+        let running = self.running.iter().map(|(id, running)| (id.clone(), Arc::clone(&running.task)));
+        let waiting = self.waiting.iter().map(|(id, waiting)| (id.clone(), Arc::clone(&waiting.task)));
+        for action in plan(&desired, &running.chain(waiting).collect()) {
+            match action {
+                Action::Start(task) => self.admit(task),
+                Action::Adjust(task) => self.adjust(task),
+                Action::Stop(id) => self.stop(&id),
+            }
+        }
+        self.follow_registry();
+        for id in std::mem::take(&mut self.deleting) {
+            self.forget(&id);
+        }
+    }
+
+    /// The store's tasks of this pool that shall run and are not over.
+    fn desired(&mut self) -> Result<BTreeMap<TaskId, Arc<Task>>, StoreError> {
+        let to_run = self.store.tasks_to_run(&self.edge_pool_id).wait()?;
+        self.deleting = to_run.deleting.into_iter().collect();
+        let mut desired = BTreeMap::new();
+        for row in to_run.wanted {
+            match stored_task(&row) {
+                Some(task) => drop(desired.insert(task.id.clone(), Arc::new(task))),
+                None => tracing::error!(task = row.id, "the stored task is not valid any more; update or delete it"),
+            }
+        }
+        Ok(desired)
+    }
+
+    /// Cameras whose address was changed are opened anew, those that are gone are let go.
+    fn follow_registry(&mut self) {
+        let of_registry = |running: &&Running| matches!(running.task.source, Source::Camera { .. });
+        let tasks: Vec<_> = self
+            .running
+            .values()
+            .filter(of_registry)
+            .map(|running| (Arc::clone(&running.task), running.address.clone()))
+            .collect();
+        for (task, before) in tasks {
+            let now = address::find(&task.source, &self.store);
+            let same = matches!(&now, Ok(Address::Known(now)) if *now == before);
+            if !same && !matches!(now, Err(AddressError::Store(_))) {
+                self.end(&task.id);
+                self.launch(task, 0);
+            }
+        }
+    }
+
+    /// The camera is let go of before the row is.
+    fn forget(&mut self, id: &str) {
+        match self.store.delete_task(id).wait() {
+            Ok(_) => TaskId::parse(id).into_iter().for_each(|id| self.status.remove(&id)),
+            Err(error) => tracing::error!(task = id, %error, "a deleted task could not be forgotten; trying again"),
+        }
+    }
+
+    /// Finds the address and opens the camera, or asks for the address first.
+    pub(super) fn launch(&mut self, task: Arc<Task>, tries: u32) {
+        if tries == 0 {
+            self.set_status(&task.id, TaskStatus::of(State::Starting));
+        }
+        match address::find(&task.source, &self.store) {
+            Ok(Address::Known(url)) => self.open(task, url),
+            Ok(Address::ToBeAsked(question)) => self.ask(task, question, tries),
+            Err(AddressError::Store(error)) => self.ask_later(task, tries, &error.to_string()),
+            Err(error @ AddressError::UnknownCamera { .. }) => {
+                self.give_up(&task.id, failure(State::StartFailed, "IVA.0005", &error.to_string()));
+            }
+            Err(error) => self.give_up(&task.id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
+        }
+    }
+
+    fn open(&mut self, task: Arc<Task>, url: String) {
+        self.generation += 1;
+        let generation = self.generation;
+        let (id, inbox) = (task.id.clone(), Arc::clone(&self.inbox));
+        let observer = Telemetry::new(task.id.clone(), generation, Arc::clone(&self.inbox));
+        let on_state = move |state| inbox.state(id.clone(), generation, state);
+        let started =
+            Channel::start(&self.site, (*task).clone(), &url, Pace::Live, Uuid::new_v4(), Box::new(observer), on_state);
+        match started {
+            Ok(channel) => {
+                let (id, address) = (task.id.clone(), url);
+                let running =
+                    Running { task, channel, generation, address, picture_size: None, over: None, drained: false };
+                self.running.insert(id, running);
+            }
+            Err(error) => self.give_up(&task.id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
+        }
+    }
+
+    fn ask(&mut self, task: Arc<Task>, question: AddressQuestion, tries: u32) {
+        self.generation += 1;
+        let (generation, id, inbox) = (self.generation, task.id.clone(), Arc::clone(&self.inbox));
+        self.network.spawn(async move { inbox.answer(id, generation, resolve(&question).await) });
+        let wait = WaitsFor::Address { generation, tries };
+        self.waiting.insert(task.id.clone(), Waiting { task, wait });
+    }
+
+    fn ask_later(&mut self, task: Arc<Task>, tries: u32, why: &str) {
+        let (first, longest) = ASK_AGAIN;
+        let at = clock::monotonic() + first.saturating_mul(1 << tries.min(10)).min(longest);
+        let status = failure(State::Recovering, "IVA.0010", why);
+        self.let_wait(task, WaitsFor::Moment { at, tries: tries + 1 }, status);
+    }
+
+    fn note_answer(&mut self, answer: Answer) {
+        let Answer { id, generation, address } = answer;
+        let asked =
+            |waiting: &Waiting| matches!(waiting.wait, WaitsFor::Address { generation: g, .. } if g == generation);
+        if !self.waiting.get(&id).is_some_and(asked) {
+            return;
+        }
+        let Some(Waiting { task, wait: WaitsFor::Address { tries, .. } }) = self.waiting.remove(&id) else { return };
+        match address.map(address::answered) {
+            Ok(Ok(url)) => self.open(task, url),
+            Ok(Err(error)) => self.give_up(&id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
+            Err(error @ ResolveError::Never(_)) => {
+                self.give_up(&id, failure(State::StartFailed, "IVA.0004", &error.to_string()));
+            }
+            Err(error @ ResolveError::Later(_)) => self.ask_later(task, tries, &error.to_string()),
+        }
+    }
+
+    pub(super) fn let_wait(&mut self, task: Arc<Task>, wait: WaitsFor, status: TaskStatus) {
+        self.set_status(&task.id, status);
+        self.waiting.insert(task.id.clone(), Waiting { task, wait });
+    }
+
+    /// What time alone brings: licences that end or become good, and moments to ask again.
+    fn look_again(&mut self) {
+        let now = clock::monotonic();
+        if self.reviewed_at.is_some_and(|at| now.duration_since(at) < TICK) {
+            return;
+        }
+        self.reviewed_at = Some(now);
+        self.review_licences();
+        let due: Vec<_> = self
+            .waiting
+            .values()
+            .filter_map(|waiting| match waiting.wait {
+                WaitsFor::Moment { at, tries } if at <= now => Some((Arc::clone(&waiting.task), tries)),
+                _ => None,
+            })
+            .collect();
+        for (task, tries) in due {
+            self.waiting.remove(&task.id);
+            self.launch(task, tries);
+        }
+    }
+
+    fn adjust(&mut self, task: Arc<Task>) {
+        if let Some(waiting) = self.waiting.get_mut(&task.id) {
+            waiting.task = task;
+            return;
+        }
+        let Some(running) = self.running.get_mut(&task.id) else { return };
+        running.channel.adjust((*task).clone());
+        running.task = Arc::clone(&task);
+        if let Some(size) = running.picture_size {
+            self.set_status(&task.id, playing(&task, size));
+        }
+    }
+
+    fn stop(&mut self, id: &TaskId) {
+        let deleted = self.deleting.contains(id.as_str());
+        if !deleted && self.running.contains_key(id) {
+            self.set_status(id, TaskStatus::of(State::Stopping));
+        }
+        self.end(id);
+        self.waiting.remove(id);
+        self.give_back(id);
+        if deleted {
+            return;
+        }
+        // Also not wanted here any more: a task that was given to another pool. It still waits, for another box.
+        let wanted = self.store.task(id.as_str()).wait().ok().flatten().map(|row| row.desired);
+        let state = if wanted == Some(Desired::Start) { State::Pending } else { State::Stopped };
+        self.set_status(id, TaskStatus::of(state));
+    }
+
+    /// Lets go of the camera; what the rules still hold is sent.
+    pub(super) fn end(&mut self, id: &TaskId) {
+        if let Some(mut running) = self.running.remove(id) {
+            running.channel.end();
+            let deadline = clock::monotonic() + DRAIN_LIMIT;
+            self.ending.push(Ending { generation: running.generation, _channel: running.channel, deadline });
+        }
+    }
+
+    /// The task is over by itself and does not start again until it is changed or started.
+    fn give_up(&mut self, id: &TaskId, status: TaskStatus) {
+        self.running.remove(id);
+        self.waiting.remove(id);
+        self.give_back(id);
+        self.set_status(id, status);
+    }
+
+    fn note_camera(&mut self, id: &TaskId, generation: u64, state: &CameraState) {
+        let Some(running) = self.running.get_mut(id).filter(|running| running.generation == generation) else { return };
+        let status = match state {
+            CameraState::Connecting => return,
+            CameraState::Playing { width, height, .. } => {
+                running.picture_size = Some((*width, *height));
+                playing(&running.task, (*width, *height))
+            }
+            CameraState::Recovering { fault, attempt, .. } => {
+                running.picture_size = None;
+                let stale = *attempt >= STALE_AFTER_TRIES && matches!(running.task.source, Source::Restful { .. });
+                let task = Arc::clone(&running.task);
+                self.set_status(id, faulty(State::Recovering, fault));
+                if stale {
+                    self.end(id);
+                    self.launch(task, 1);
+                }
+                return;
+            }
+            CameraState::Ended { cut_short } => {
+                let over = cut_short.as_ref().map(|fault| TaskStatus::because(State::Succeeded, fault.to_string()));
+                running.over = Some(over.unwrap_or(TaskStatus::of(State::Succeeded)));
+                return;
+            }
+            CameraState::Failed { fault } => {
+                running.over = Some(faulty(State::Failed, fault));
+                return;
+            }
+        };
+        self.set_status(id, status);
+    }
+
+    fn note_drained(&mut self, mail: &Mail) {
+        let now = clock::monotonic();
+        self.ending.retain(|ending| !mail.drained.contains(&ending.generation) && ending.deadline > now);
+        for running in self.running.values_mut() {
+            running.drained |= mail.drained.contains(&running.generation);
+        }
+        let over: Vec<_> = self
+            .running
+            .values()
+            .filter(|running| running.drained)
+            .filter_map(|running| Some((running.task.id.clone(), running.over.clone()?)))
+            .collect();
+        for (id, status) in over {
+            self.give_up(&id, status);
+        }
+    }
+
+    fn set_status(&self, id: &TaskId, status: TaskStatus) {
+        let state = TaskState {
+            name: status.state.as_str().to_owned(),
+            error: status.error.clone().map(|(code, message)| TaskError { code, message }),
+        };
+        if self.status.set(id, status.clone()) == Noted::Same {
+            return;
+        }
+        tracing::info!(task = %id, state = state.name, why = status.why.as_deref(), "task");
+        if let Err(error) = self.store.set_task_state(id.as_str(), state).wait() {
+            tracing::error!(task = %id, %error, "the task's state could not be stored");
+        }
+    }
+
+    fn shut_down(mut self) {
+        let mut waiting = Vec::new();
+        for (_, mut running) in std::mem::take(&mut self.running) {
+            running.channel.end();
+            waiting.push(running);
+        }
+        let deadline = clock::monotonic() + DRAIN_LIMIT;
+        while !waiting.is_empty() && clock::monotonic() < deadline {
+            let mail = self.inbox.wait(Duration::from_millis(100));
+            waiting.retain(|running| !mail.drained.contains(&running.generation));
+        }
+        if let Err(error) = self.store.release_all_channels(&self.site.node_id).wait() {
+            tracing::error!(%error, "the channels could not be given back; they are at the next start");
+        }
+    }
+}
+
+fn stored_task(row: &TaskRow) -> Option<Task> {
+    TaskSpec::stored_task(&row.body, TaskId::parse(&row.id)?, row.index).ok()
+}

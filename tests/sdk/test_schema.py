@@ -1,0 +1,96 @@
+"""The interface against its own description: schemathesis draws requests from /openapi.json, also wrong ones, and
+checks each answer; then every example of the description is sent as it stands."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import jsonschema_rs
+import pytest
+
+from conftest import TOKEN, Service
+
+CASES = 2000
+LIMIT_S = 400
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "ignored_auth",
+]
+# Values for the places of a path that a description cannot know.
+PLACES = {"project_id": "examples", "service_name": "c-face-edge"}
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A service of a pool that no drawn task names, so that none of them looks for its camera."""
+    service = Service(tmp_path_factory.mktemp("quiet"), FACE_EDGE_EDGE_POOL_ID="only-of-these-tests")
+    yield service
+    service.stop_in_order()
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for method in ("get", "put", "post", "delete", "patch"):
+            if method in item:
+                yield method.upper(), path, item[method]
+
+
+def draw(service, folder, cases_each):
+    command = [
+        pathlib.Path(sys.executable).with_name("st"), "run", f"{service.url}/openapi.json",
+        "--header", f"X-Auth-Token: {TOKEN}",
+        "--checks", ",".join(CHECKS),
+        "--phases", "examples,coverage,fuzzing",
+        "--max-examples", str(cases_each),
+        "--seed", "1",
+        # One: CPython 3.11 loses count of its own recursion when threads parse source at the same time.
+        "--workers", "1",
+        "--request-timeout", "30",
+        "--suppress-health-check", "all",
+        "--warnings", "off",
+        "--no-shrink",
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S)
+
+
+def test_drawn_requests_are_answered_as_described(quiet, tmp_path, capsys):
+    document = quiet.call("GET", "/openapi.json").json()
+    # The cases that cover the description's own bounds come on top, and are about as many.
+    run = draw(quiet, tmp_path, -(-CASES // len(list(operations(document))) // 2))
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
+    generated, passed = (int(re.search(rf"(\d+) {word}", run.stdout)[1]) for word in ("generated", "passed"))
+    with capsys.disabled():
+        print(f"\nschemathesis: {generated} cases, {passed} passed")
+    assert passed >= CASES, run.stdout[-2000:]
+
+
+def test_examples_are_good_as_they_stand(quiet):
+    document = quiet.call("GET", "/openapi.json").json()
+    components = {"components": document["components"]}
+    tried = 0
+    for method, path, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        schema = content.get("schema", {})
+        name = schema.get("$ref", "").rsplit("/", 1)[-1]
+        example = content.get("example") or document["components"]["schemas"].get(name, {}).get("example")
+        if example is None or not path.startswith("/v2/"):
+            continue
+        places = dict(PLACES)
+        if "{task_id}" in path:
+            collection = path.split("/{task_id}")[0].format(**places)
+            places["task_id"] = quiet.call("POST", collection, example).json()[0]["id"]
+        if "{camera_id}" in path:
+            places["camera_id"] = example["id"]
+        answer = quiet.call(method, path.format(**places), example)
+        described = operation["responses"].get(str(answer.status_code))
+        assert answer.ok and described, f"{method} {path}: {answer.status_code} {answer.text}"
+        for media in described.get("content", {}).values():
+            jsonschema_rs.Draft202012Validator({**media["schema"], **components}).validate(answer.json())
+        tried += 1
+    assert tried >= 2
