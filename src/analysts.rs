@@ -13,18 +13,32 @@ use crate::worker::{self, Analysis, FindFaces, Outbound};
 /// part of it; they never begin one.
 const FAINT: f32 = 0.55;
 
+/// What a model is tried with at the start: the smallest input.
+const PROBE_FRAME: (usize, usize) = (320, 192);
+const PROBE_WINDOW: SizeWindow = SizeWindow { min_px: 90.0, max_px: 192.0 };
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Model(#[from] DetectError),
+    #[error("a detector thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
 pub struct Analysts {
     mailbox: Arc<Mailbox<Analysis>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Analysts {
+    /// Fails where the model's file is not what its entry says, before any camera is asked for a picture.
     pub fn start(
         count: usize,
         runtime: &Runtime,
         model: &Arc<Model>,
         outbound: &Arc<dyn Outbound>,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, StartError> {
+        Finder::new(runtime, model).0.prepare(PROBE_FRAME, PROBE_WINDOW)?;
         let mailbox = Mailbox::new();
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
 use crate::domain::Task;
+use crate::frame::Frame;
 use crate::mailbox::{self, Mailbox, Sender};
-use crate::media::{Camera, CameraSpec, CameraState, MediaError, Pace};
+use crate::media::{Camera, CameraSpec, CameraState, FrameSink, MediaError, Pace};
 use crate::worker::{Analysis, Observer, Progress, Settings};
 
 /// What every channel of this box has in common.
@@ -18,6 +20,20 @@ pub struct Site {
     pub mailbox: Arc<Mailbox<Analysis>>,
     /// The model's score from which a detection begins a track.
     pub new_track_score: f32,
+}
+
+impl FrameSink for Sender<Analysis> {
+    fn offer(&self, frame: Frame) {
+        Self::offer(self, frame);
+    }
+
+    fn offer_waiting(&self, frame: Frame, patience: Duration) -> Result<(), Frame> {
+        Self::offer_waiting(self, frame, patience)
+    }
+
+    fn end(&self) {
+        Self::end(self);
+    }
 }
 
 /// Ends when dropped; waits for its camera to let go.

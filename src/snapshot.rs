@@ -116,23 +116,50 @@ impl ImageBuffer for JpegSource<'_> {
     }
 
     fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
-        let row = usize::from(y);
-        let luma = &self.planes.y[row * self.planes.y_stride..][..self.planes.width];
-        for (x, &luma) in luma.iter().enumerate() {
-            let (u, v) = self.planes.chroma(x / 2, row / 2);
-            let [y, cb, cr] = self.to_jfif.convert(luma, u, v);
-            buffers[0].push(y);
-            buffers[1].push(cb);
-            buffers[2].push(cr);
+        let (planes, row) = (&self.planes, usize::from(y));
+        let luma = &planes.y[row * planes.y_stride..][..planes.width];
+        let [out_y, out_cb, out_cr, _] = buffers;
+        let (out_y, out_cb, out_cr) =
+            (grow(out_y, planes.width), grow(out_cb, planes.width), grow(out_cr, planes.width));
+        let out = luma.chunks(2).zip(out_y.chunks_mut(2)).zip(out_cb.chunks_mut(2)).zip(out_cr.chunks_mut(2));
+        let (start, samples) = (row / 2 * planes.uv_stride, planes.width.div_ceil(2));
+        match planes.layout {
+            Layout::I420 => {
+                let (u, v) = (&planes.u[start..][..samples], &planes.v[start..][..samples]);
+                u.iter().zip(v).zip(out).for_each(|((&u, &v), out)| self.to_jfif.fill_pair(u, v, out));
+            }
+            Layout::Nv12 => {
+                let uv = planes.u[start..][..2 * samples].chunks_exact(2);
+                uv.zip(out).for_each(|(uv, out)| self.to_jfif.fill_pair(uv[0], uv[1], out));
+            }
         }
     }
 }
 
+/// Room for `more` bytes at the buffer's end.
+fn grow(buffer: &mut Vec<u8>, more: usize) -> &mut [u8] {
+    let start = buffer.len();
+    buffer.resize(start + more, 0);
+    &mut buffer[start..]
+}
+
+/// Up to two pixels that share a chroma sample: luma in; Y, Cb and Cr out.
+type Pair<'a> = (((&'a [u8], &'a mut [u8]), &'a mut [u8]), &'a mut [u8]);
+
 /// From a video's Y'CbCr to JFIF's, which is full-range BT.601 (ITU-T T.871). Both are linear in R'G'B', so the way
 /// there and back is one 3×3 matrix; fixed point with 16 fractional bits.
 struct ToJfif {
-    /// Rows Y, Cb, Cr; columns of the source's Y, Cb, Cr, and an offset.
-    rows: [[i32; 4]; 3],
+    luma: i32,
+    /// Rows Y, Cb, Cr; columns of the source's Cb and Cr, and an offset. Grey has no chroma, so in the rows of Cb and Cr
+    /// luma has no weight.
+    rows: [[i32; 3]; 3],
+}
+
+/// What the pixels of one chroma sample have in common; `y` is in fixed point, still without the pixel's luma.
+struct Shared {
+    y: i32,
+    cb: u8,
+    cr: u8,
 }
 
 const ONE: f64 = 65536.0;
@@ -142,21 +169,40 @@ impl ToJfif {
         let rgb = to_rgb(color);
         let jfif = [[0.299, 0.587, 0.114], [-0.168_735_9, -0.331_264_1, 0.5], [0.5, -0.418_687_6, -0.081_312_4]];
         let luma_floor = if color.full_range { 0.0 } else { 16.0 };
-        let rows = std::array::from_fn(|i| {
-            let weight = |column: usize| (0..3).map(|k| jfif[i][k] * rgb[k][column]).sum::<f64>();
-            let bias = if i == 0 { 0.0 } else { 128.0 };
-            let offset = bias - weight(0) * luma_floor - (weight(1) + weight(2)) * 128.0 + 0.5;
-            [weight(0), weight(1), weight(2), offset].map(|value| (value * ONE).round() as i32)
+        let weight = |row: usize, column: usize| (0..3).map(|k| jfif[row][k] * rgb[k][column]).sum::<f64>();
+        let rows = std::array::from_fn(|row| {
+            let (bias, luma) = if row == 0 { (0.0, weight(0, 0) * luma_floor) } else { (128.0, 0.0) };
+            let offset = bias - luma - (weight(row, 1) + weight(row, 2)) * 128.0 + 0.5;
+            [weight(row, 1), weight(row, 2), offset].map(|value| (value * ONE).round() as i32)
         });
-        Self { rows }
+        Self { luma: (weight(0, 0) * ONE).round() as i32, rows }
     }
 
     #[inline]
-    fn convert(&self, y: u8, u: u8, v: u8) -> [u8; 3] {
-        self.rows.map(|[a, b, c, offset]| {
-            ((a * i32::from(y) + b * i32::from(u) + c * i32::from(v) + offset) >> 16).clamp(0, 255) as u8
-        })
+    fn shared(&self, u: u8, v: u8) -> Shared {
+        let [y, cb, cr] = self.rows.map(|[a, b, offset]| a * i32::from(u) + b * i32::from(v) + offset);
+        Shared { y, cb: to_byte(cb), cr: to_byte(cr) }
     }
+
+    #[inline]
+    fn fill_pair(&self, u: u8, v: u8, (((luma, out_y), out_cb), out_cr): Pair<'_>) {
+        let shared = self.shared(u, v);
+        for (out, &luma) in out_y.iter_mut().zip(luma) {
+            *out = self.luma(luma, shared.y);
+        }
+        out_cb.fill(shared.cb);
+        out_cr.fill(shared.cr);
+    }
+
+    #[inline]
+    fn luma(&self, y: u8, shared: i32) -> u8 {
+        to_byte(self.luma * i32::from(y) + shared)
+    }
+}
+
+#[inline]
+fn to_byte(fixed: i32) -> u8 {
+    (fixed >> 16).clamp(0, 255) as u8
 }
 
 /// R'G'B' (0..255) by the source's Y', Cb and Cr with their offsets taken away: ITU-R BT.601, BT.709, BT.2020.
@@ -179,6 +225,11 @@ mod tests {
     const BT709_LIMITED: Color = Color { matrix: Matrix::Bt709, full_range: false };
     const JFIF: Color = Color { matrix: Matrix::Bt601, full_range: true };
 
+    fn convert(to_jfif: &ToJfif, y: u8, u: u8, v: u8) -> [u8; 3] {
+        let shared = to_jfif.shared(u, v);
+        [to_jfif.luma(y, shared.y), shared.cb, shared.cr]
+    }
+
     fn gradient(layout: Layout, width: usize, height: usize) -> OwnedPlanes {
         let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
         let y = (0..width * height).map(|i| (16 + (i % width + i / width) % 200) as u8).collect();
@@ -197,22 +248,22 @@ mod tests {
     fn jfif_samples_stay_as_they_are() {
         let same = ToJfif::new(JFIF);
         for (y, u, v) in [(0, 128, 128), (255, 128, 128), (17, 90, 200), (128, 255, 0)] {
-            assert_eq!(same.convert(y, u, v), [y, u, v]);
+            assert_eq!(convert(&same, y, u, v), [y, u, v]);
         }
     }
 
     #[test]
     fn limited_range_is_stretched() {
         let stretch = ToJfif::new(BT709_LIMITED);
-        assert_eq!(stretch.convert(16, 128, 128), [0, 128, 128]);
-        assert_eq!(stretch.convert(235, 128, 128), [255, 128, 128]);
-        assert_eq!(stretch.convert(126, 128, 128), [128, 128, 128]);
+        assert_eq!(convert(&stretch, 16, 128, 128), [0, 128, 128]);
+        assert_eq!(convert(&stretch, 235, 128, 128), [255, 128, 128]);
+        assert_eq!(convert(&stretch, 126, 128, 128), [128, 128, 128]);
     }
 
     #[test]
     fn bt709_red_is_red_in_the_jpeg() {
         // 100 % red in limited BT.709 is (63, 102, 240); in JFIF it is (76, 85, 255).
-        let [y, cb, cr] = ToJfif::new(BT709_LIMITED).convert(63, 102, 240);
+        let [y, cb, cr] = convert(&ToJfif::new(BT709_LIMITED), 63, 102, 240);
         assert!(y.abs_diff(76) <= 1 && cb.abs_diff(85) <= 1 && cr.abs_diff(255) <= 1, "{y} {cb} {cr}");
     }
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from .dataset import FaceSamples, collate
 from .losses import FEATURE_GAIN, Batch, DetectionLoss
-from .model import Adapter, FaceNet
+from .model import Adapter, FaceNet, read_checkpoint
 
 WARM_UP_STEPS = 150
 WEIGHT_DECAY = 0.01
@@ -61,14 +61,14 @@ class Run:
         """Go on from the run's own checkpoint, else start from the weights `init`, else from random ones."""
         last = self.out / "last.pt"
         if last.exists():
-            state = torch.load(last, map_location=self.device, weights_only=True)
+            state = read_checkpoint(last, self.device)
             self.net.load_state_dict(state["net"])
             self.adapter.load_state_dict(state["adapter"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average.load_state_dict(state["average"])
             self.step, self.samples, self.starts = state["step"], state["samples"], state["starts"] + 1
         elif init:
-            state = torch.load(init, map_location=self.device, weights_only=True)
+            state = read_checkpoint(init, self.device)
             self.net.load_state_dict(state.get("average", state))
             self.average.load_state_dict(self.net.state_dict())
 
@@ -82,7 +82,8 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         decay = min(EMA_DECAY, self.step / (self.step + 20))
-        torch._foreach_lerp_(self.averaged, self.current, 1 - decay)
+        torch._foreach_mul_(self.averaged, decay)
+        torch._foreach_add_(self.averaged, self.current, alpha=1 - decay)
 
     def train_step(self, batch: Batch, loss: DetectionLoss, rate: float, half: bool) -> dict[str, float]:
         for group in self.optimiser.param_groups:

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::check::CheckError;
 use crate::config::ConfigError;
-use crate::detect::{Catalog, Model, Runtime};
+use crate::detect::{Catalog, DetectError, Model, Runtime};
 use crate::task_json::TaskProblem;
 
 pub mod check;
@@ -125,7 +125,12 @@ fn wait_for(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
 }
 
 fn is_bad_input(error: &anyhow::Error) -> bool {
+    let names_no_model = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(DetectError::UnknownModel { .. } | DetectError::Catalog { .. }))
+    };
     error.chain().any(|cause| {
-        cause.is::<BadInput>() || cause.is::<TaskProblem>() || cause.is::<ConfigError>() || cause.is::<CheckError>()
+        names_no_model(cause) || {
+            cause.is::<BadInput>() || cause.is::<TaskProblem>() || cause.is::<ConfigError>() || cause.is::<CheckError>()
+        }
     })
 }

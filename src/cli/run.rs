@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (runtime, model) = args.detector.load()?;
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let folder = args.output.canonicalize()?;
-    let printer = Arc::new(Printer { writer: LocalPathWriter::new(&folder)?, failure: Mutex::new(None) });
+    let writer = LocalPathWriter::new(&folder)?.not_durable();
+    let printer = Arc::new(Printer { writer, failure: Mutex::new(None) });
     let outbound: Arc<dyn Outbound> = Arc::<Printer>::clone(&printer);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let analysts = Analysts::start(cores.min(tasks.len()), &runtime, &model, &outbound)?;

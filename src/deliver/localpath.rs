@@ -25,6 +25,7 @@ const FOLDERS: usize = 64;
 
 pub struct LocalPathWriter {
     mount: PathBuf,
+    durable: bool,
     folders: Mutex<HashMap<PathBuf, Folder>>,
 }
 
@@ -50,10 +51,16 @@ impl LocalPathWriter {
             let text = format!("the folder {} is not an absolute path without `..`", mount.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        Ok(Self { mount: mount.to_owned(), folders: Mutex::new(HashMap::new()) })
+        Ok(Self { mount: mount.to_owned(), durable: true, folders: Mutex::new(HashMap::new()) })
     }
 
-    /// Returns when both files and their folders are on the disk.
+    /// Without waiting for the disk: for a command whose run can be repeated, where the syncs would cost more than the
+    /// analysis.
+    pub fn not_durable(self) -> Self {
+        Self { durable: false, ..self }
+    }
+
+    /// Returns when both files and their folders are on the disk, if the writer is durable.
     pub fn write(&self, message: &Message) -> io::Result<Written> {
         if !self.mount.is_dir() {
             let text = format!("the folder {} does not exist: make it, or mount its disk", self.mount.display());
@@ -74,10 +81,25 @@ impl LocalPathWriter {
         }
         let files = written(&day, folder.next);
         let json = payload::with_path(message, &files.picture.to_string_lossy());
-        put(&self.mount.join(&files.picture), message.jpeg())?;
-        put(&self.mount.join(&files.json), json.as_bytes())?;
+        self.put(&self.mount.join(&files.picture), message.jpeg())?;
+        self.put(&self.mount.join(&files.json), json.as_bytes())?;
         folder.remember(id);
         Ok(files)
+    }
+
+    /// The whole file under its name, or nothing.
+    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let folder = path.parent().expect("always below a day's folder");
+        // One hidden name a folder: what a crash leaves is overwritten by the next file.
+        let hidden = folder.join(".part");
+        let mut file = File::create(&hidden)?;
+        file.write_all(bytes)?;
+        if !self.durable {
+            return fs::rename(&hidden, path);
+        }
+        file.sync_all()?;
+        fs::rename(&hidden, path)?;
+        sync_dir(folder)
     }
 
     /// Makes the day's folders, and reads what an earlier run left there.
@@ -173,18 +195,6 @@ fn make_dirs(mount: &Path, path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(folder)
-}
-
-/// The whole file under its name, or nothing.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().expect("always below a day's folder");
-    // One hidden name a folder: what a crash leaves is overwritten by the next file.
-    let hidden = folder.join(".part");
-    let mut file = File::create(&hidden)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&hidden, path)?;
-    sync_dir(folder)
 }
 
 fn sync_dir(folder: &Path) -> io::Result<()> {

@@ -85,16 +85,17 @@ pub struct Catalog {
 
 impl Catalog {
     /// Looks in `models_dir` (from the command line or the configuration), then FACE_EDGE_MODELS, then `models/` beside
-    /// the program and in the working directory.
+    /// the program, in the working directory, and above the program: a build lies two folders below its project.
     pub fn open(models_dir: Option<&Path>) -> Result<Self, DetectError> {
-        let beside_program = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("models")));
+        let program = std::env::current_exe().unwrap_or_default();
+        let mut around = program.ancestors().skip(1).take(3).map(|folder| folder.join("models"));
         let places = [
             models_dir.map(Path::to_path_buf),
             std::env::var_os("FACE_EDGE_MODELS").filter(|value| !value.is_empty()).map(PathBuf::from),
-            beside_program,
+            around.next(),
             Some(PathBuf::from("models")),
         ];
-        Self::with_folders(places.into_iter().flatten().collect())
+        Self::with_folders(places.into_iter().flatten().chain(around).collect())
     }
 
     /// The built-in entries and those of each folder's models.toml; an earlier folder's entry wins.

@@ -24,7 +24,6 @@ pub use measure::measure_decode;
 pub use source::{SourceKind, check_url, redact_url};
 
 use crate::frame::Frame;
-use crate::mailbox::Sender;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
@@ -52,20 +51,6 @@ pub trait FrameSink: Send + Sync {
     fn offer_waiting(&self, frame: Frame, patience: Duration) -> Result<(), Frame>;
     /// Nothing more comes, because the file ended or failed. Not called for live sources, nor after a stop.
     fn end(&self);
-}
-
-impl<S: Send> FrameSink for Sender<S> {
-    fn offer(&self, frame: Frame) {
-        Sender::offer(self, frame);
-    }
-
-    fn offer_waiting(&self, frame: Frame, patience: Duration) -> Result<(), Frame> {
-        Sender::offer_waiting(self, frame, patience)
-    }
-
-    fn end(&self) {
-        Sender::end(self);
-    }
 }
 
 const ELEMENTS: [(&str, &str); 10] = [

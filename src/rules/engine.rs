@@ -83,7 +83,7 @@ pub struct Engine<P> {
 }
 
 impl<P> Engine<P> {
-    /// Detections from `new_track_score` begin tracks; fainter ones only continue them.
+    /// Detections from `new_track_score` begin tracks and may be sent; fainter ones only continue tracks.
     pub fn new(rules: Arc<Rules>, new_track_score: f32) -> Self {
         Self {
             rules,
@@ -121,12 +121,12 @@ impl<P> Engine<P> {
         }
         let tally = &mut self.tally;
         self.tracker.observe(now, detections, |face| view.appearance(face), |verdict| tally.add(&verdict));
-        let sure_score = self.tracker.sure_score();
+        let scores = Scores::of(&self.tracker);
         for track in &mut self.tracker.tracks {
-            let look = look(&self.rules, self.rules_since, track);
+            let look = look(&self.rules, self.rules_since, track, scores);
             let seen = track.seen.as_ref().filter(|_| fresh);
             track.memory.observe(look, now, seen, view, &mut outcome.sendings);
-            let verdict = judge(look, track, sure_score);
+            let verdict = judge(look, track, scores);
             if track.seen.is_some() {
                 self.tally.add(&verdict);
             }
@@ -171,9 +171,10 @@ impl<P> Engine<P> {
     }
 
     fn end(&mut self, mut track: Track<Ledger<P>>, left: StreamTime, outcome: &mut Outcome<P>) {
-        let look = look(&self.rules, self.rules_since, &track);
+        let scores = Scores::of(&self.tracker);
+        let look = look(&self.rules, self.rules_since, &track, scores);
         let last = track.memory.leave(look, left, &mut outcome.sendings);
-        let last = last.unwrap_or_else(|| unconfirmed(&track, self.tracker.sure_score()));
+        let last = last.unwrap_or_else(|| unconfirmed(&track, scores));
         if let Verdict::LeftBeforeFirstSend { .. } = last {
             self.tally.add(&last);
         }
@@ -182,21 +183,39 @@ impl<P> Engine<P> {
     }
 }
 
-fn look<'a, P>(rules: &'a Rules, rules_since: StreamTime, track: &Track<Ledger<P>>) -> Look<'a> {
-    Look { track: track.id, rules, rules_since, confirmed_at: track.confirmed_at }
+/// The model's scores that matter here.
+#[derive(Clone, Copy)]
+struct Scores {
+    clear: f32,
+    sure: f32,
+}
+
+impl Scores {
+    fn of<T: Default>(tracker: &Tracker<T>) -> Self {
+        Self { clear: tracker.new_track_score(), sure: tracker.sure_score() }
+    }
+}
+
+fn look<'a, P>(rules: &'a Rules, rules_since: StreamTime, track: &Track<Ledger<P>>, scores: Scores) -> Look<'a> {
+    Look { track: track.id, rules, rules_since, confirmed_at: track.confirmed_at, clear_score: scores.clear }
 }
 
 /// What keeps this track from being sent (again) in this frame. A face that is out of sight keeps its last verdict,
 /// until that has been overtaken by its first sending.
-fn judge<P>(look: Look, track: &Track<Ledger<P>>, sure_score: f32) -> Verdict {
-    let standing = || track.memory.standing(look).unwrap_or_else(|| unconfirmed(track, sure_score));
+fn judge<P>(look: Look, track: &Track<Ledger<P>>, scores: Scores) -> Verdict {
+    let standing = |score: f32| {
+        track.memory.standing(look).unwrap_or_else(|| match track.confirmed_at {
+            Some(_) => Verdict::TooFaint { score, needed: scores.clear },
+            None => unconfirmed(track, scores),
+        })
+    };
     match (&track.seen, track.memory.verdict) {
-        (Some(detection), _) => rejection(look.rules, &detection.bbox).unwrap_or_else(standing),
+        (Some(detection), _) => rejection(look.rules, &detection.bbox).unwrap_or_else(|| standing(detection.score)),
         (None, Some(told)) if !matches!(told, Verdict::WaitingForFirstSend { .. }) => told,
-        (None, _) => standing(),
+        (None, _) => standing(track.best_score),
     }
 }
 
-fn unconfirmed<P>(track: &Track<Ledger<P>>, sure_score: f32) -> Verdict {
-    Verdict::Unconfirmed { score: track.best_score, needed: sure_score }
+fn unconfirmed<P>(track: &Track<Ledger<P>>, scores: Scores) -> Verdict {
+    Verdict::Unconfirmed { score: track.best_score, needed: scores.sure }
 }

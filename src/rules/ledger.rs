@@ -44,6 +44,8 @@ pub(super) struct Look<'a> {
     pub rules_since: StreamTime,
     /// Since when the track counts as a face.
     pub confirmed_at: Option<StreamTime>,
+    /// A fainter detection continues the track but is no picture of it.
+    pub clear_score: f32,
 }
 
 impl<P> Default for Ledger<P> {
@@ -68,6 +70,7 @@ impl<P> Ledger<P> {
     ) {
         self.settle(look, Until::Before(now), out);
         if let Some(detection) = seen
+            && detection.score >= look.clear_score
             && rejection(look.rules, &detection.bbox).is_none()
         {
             self.first_reportable.get_or_insert(now);
@@ -107,7 +110,8 @@ impl<P> Ledger<P> {
         }
     }
 
-    /// What keeps a face that passes the filter from being sent (again); `None` while it is not confirmed.
+    /// What keeps a face that passes the filter from being sent (again); `None` while it is not confirmed, or there is
+    /// no picture of it.
     pub fn standing(&self, look: Look) -> Option<Verdict> {
         let waiting = || self.first_due(look).map(|until| Verdict::WaitingForFirstSend { until });
         self.after_sending(look.rules).or_else(waiting)

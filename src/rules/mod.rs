@@ -5,6 +5,7 @@
 mod appearance;
 pub mod assign;
 mod engine;
+mod evidence;
 mod filter;
 mod kalman;
 mod ledger;

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::domain::{Detection, Rect, StreamTime};
 
-use super::appearance::Appearance;
+use super::appearance::{Appearance, Looks};
 use super::assign::{Costs, assign};
+use super::evidence::Evidence;
 use super::kalman::{Motion, size};
 use super::verdict::Verdict;
 
@@ -29,10 +30,12 @@ const GATE_MAX: f32 = 2.5;
 /// Innovations within three deviations are the same face.
 const GATE_DEVIATIONS: f32 = 3.0;
 /// A face's size may change by this factor from one analysis to the next, and by the second one ever.
-const RATIO_MAX: f32 = 2.0;
-const RATIO_MAX_UNSEEN: f32 = 2.5;
+const RATIO_MAX: f32 = 1.5;
+const RATIO_MAX_UNSEEN: f32 = 2.0;
 /// Faint boxes are compared in a gate this much narrower.
 const FAINT_GATE: f32 = 0.6;
+/// Hands before a face and prints on clothes reach half-way now and then, but not two thirds.
+const SURE: f32 = 2.0 / 3.0;
 /// Boxes that share this much of their union, or of the smaller one, are one face.
 const SAME_UNION: f32 = 0.5;
 const SAME_SMALLER: f32 = 0.75;
@@ -50,10 +53,10 @@ pub(super) struct Track<T> {
     pub best_score: f32,
     /// Since when this counts as a face rather than a possible false alarm.
     pub confirmed_at: Option<StreamTime>,
+    evidence: Evidence,
     /// Its box in the present frame.
     pub seen: Option<Detection>,
-    /// When seen last.
-    appearance: Option<Appearance>,
+    looks: Looks,
     pub memory: T,
 }
 
@@ -77,9 +80,13 @@ impl<T: Default> Tracker<T> {
         Self { tracks: Vec::new(), next_id: 1, new_track_score, last: None, cadence: None }
     }
 
-    /// A first look this clear needs no second one: half-way between what begins a track and certainty.
+    pub fn new_track_score(&self) -> f32 {
+        self.new_track_score
+    }
+
+    /// A look this clear needs no further one: two thirds of the way from what begins a track to certainty.
     pub fn sure_score(&self) -> f32 {
-        self.new_track_score.midpoint(1.0)
+        self.new_track_score + (1.0 - self.new_track_score) * SURE
     }
 
     /// How long a track lives on unseen, as analyses come at present. A first gap is believed to be the cadence.
@@ -128,6 +135,8 @@ impl<T: Default> Tracker<T> {
                 aside(Verdict::Crowded);
             }
         }
+        let (clear_score, sure_score) = (self.new_track_score, self.sure_score());
+        self.tracks.iter_mut().for_each(|track| track.weigh_evidence(now, clear_score, sure_score));
     }
 
     fn step_to(&mut self, now: StreamTime) {
@@ -144,7 +153,7 @@ impl<T: Default> Tracker<T> {
 
     /// Gives candidates to the tracks not seen yet in this frame; returns those that fit none.
     fn share_out(&mut self, now: StreamTime, candidates: Vec<Candidate>, narrowing: f32) -> Vec<Candidate> {
-        let sure_score = self.sure_score();
+        let clear_score = self.new_track_score;
         let mut open: Vec<&mut Track<T>> = self.tracks.iter_mut().filter(|track| track.seen.is_none()).collect();
         let gates: Vec<Gate> = open.iter().map(|track| track.gate(now, narrowing)).collect();
         let costs =
@@ -161,7 +170,7 @@ impl<T: Default> Tracker<T> {
         let mut left_over = Vec::new();
         for (candidate, row) in candidates.into_iter().zip(track_of) {
             match row {
-                Some(row) => open[row].see(now, candidate, sure_score),
+                Some(row) => open[row].see(now, candidate, clear_score),
                 None => left_over.push(candidate),
             }
         }
@@ -170,15 +179,18 @@ impl<T: Default> Tracker<T> {
 
     fn begin(&mut self, now: StreamTime, candidate: Candidate) {
         let Candidate { detection, appearance } = candidate;
+        let mut looks = Looks::default();
+        appearance.into_iter().for_each(|look| looks.remember(look));
         self.tracks.push(Track {
             id: self.next_id,
             motion: Motion::new(&detection.bbox),
             last_seen: now,
             hits: 1,
             best_score: detection.score,
-            confirmed_at: (detection.score >= self.sure_score()).then_some(now),
+            confirmed_at: None,
+            evidence: Evidence::default(),
             seen: Some(detection),
-            appearance,
+            looks,
             memory: T::default(),
         });
         self.next_id += 1;
@@ -186,7 +198,7 @@ impl<T: Default> Tracker<T> {
 }
 
 impl<T> Track<T> {
-    fn see(&mut self, now: StreamTime, candidate: Candidate, sure_score: f32) {
+    fn see(&mut self, now: StreamTime, candidate: Candidate, clear_score: f32) {
         let Candidate { detection, appearance } = candidate;
         self.motion.correct(&detection.bbox);
         // A frame given twice is still one look.
@@ -194,15 +206,26 @@ impl<T> Track<T> {
         self.last_seen = now;
         self.best_score = self.best_score.max(detection.score);
         self.seen = Some(detection);
-        self.appearance = appearance;
-        if self.confirmed_at.is_none() && (self.hits >= 2 || detection.score >= sure_score) {
+        // A faint box may be half a hand.
+        if let Some(look) = appearance.filter(|_| detection.score >= clear_score) {
+            self.looks.remember(look);
+        }
+    }
+
+    fn weigh_evidence(&mut self, now: StreamTime, clear_score: f32, sure_score: f32) {
+        if self.confirmed_at.is_some() {
+            return;
+        }
+        let score = self.seen.map(|detection| detection.score);
+        self.evidence.look(now, score.is_some_and(|score| score >= clear_score));
+        if self.evidence.is_enough(now) || score.is_some_and(|score| score >= sure_score) {
             self.confirmed_at = Some(now);
         }
     }
 
     fn is_another(&self, candidate: &Candidate, now: StreamTime) -> bool {
-        let (Some(before), Some(present)) = (&self.appearance, &candidate.appearance) else { return false };
-        present.is_another(before, now - self.last_seen)
+        let present = candidate.appearance.as_ref();
+        present.is_some_and(|present| self.looks.are_of_another(present, now - self.last_seen))
     }
 
     fn gate(&self, now: StreamTime, narrowing: f32) -> Gate {

@@ -13,7 +13,7 @@ pub enum Verdict {
     TooLarge { px: f32, max: f32 },
     /// The box centre lies outside every polygon of target_roi.
     OutsideRoi { center: Point },
-    /// Seen once, and not clearly: it may be a false alarm.
+    /// Not seen clearly, or not for long: it may be a false alarm.
     Unconfirmed { score: f32, needed: f32 },
     /// face_first_send_threshold is not over.
     WaitingForFirstSend { until: StreamTime },
@@ -25,7 +25,7 @@ pub enum Verdict {
     PeriodNotOver { until: StreamTime },
     /// Sent; a further picture needs a quality above `needed`.
     NotBetter { quality: f32, needed: f32 },
-    /// Too faint to begin a track, and no track is where it is.
+    /// Too faint to begin a track where there is none, or to be sent.
     TooFaint { score: f32, needed: f32 },
     /// A second box on a face that already has one.
     Duplicate,
@@ -89,7 +89,10 @@ impl fmt::Display for Verdict {
             Self::TooLarge { px, max } => write!(f, "{px:.0} px is above detection_max_size {max:.0}"),
             Self::OutsideRoi { center } => write!(f, "centre {:.0},{:.0} is outside target_roi", center.x, center.y),
             Self::Unconfirmed { score, needed } => {
-                write!(f, "seen once with confidence {score:.2}; one look is enough from {needed:.2}")
+                write!(
+                    f,
+                    "not seen clearly for long, confidence {score:.2} at best; one look is enough from {needed:.2}"
+                )
             }
             Self::WaitingForFirstSend { until } => {
                 write!(f, "face_first_send_threshold is over at {:.2} s", until.as_secs_f64())
@@ -108,7 +111,7 @@ impl fmt::Display for Verdict {
                 write!(f, "already sent; quality {quality:.2} is not above {needed:.2} (face_repeat_send_step)")
             }
             Self::TooFaint { score, needed } => {
-                write!(f, "confidence {score:.2} is below the {needed:.2} that begins a track")
+                write!(f, "confidence {score:.2} is below the {needed:.2} that begins a track and may be sent")
             }
             Self::Duplicate => f.write_str("a second box on the same face"),
             Self::Crowded => f.write_str("too many faces are being tracked"),

@@ -31,6 +31,7 @@ mod outbox;
 mod query;
 mod record;
 mod registry;
+mod sn_parts;
 mod target;
 mod to_run;
 mod writer;

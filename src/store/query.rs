@@ -180,7 +180,11 @@ impl Search {
             let field = collection.find("sorts", &sort.name, |field| field.sort)?;
             order += &format!("{} {}, ", field.sql, if sort.descending { "DESC" } else { "ASC" });
         }
+        // The direction of the last sort, so that an index gives both.
         order += collection.id;
+        if criteria.sorts.last().is_some_and(|sort| sort.descending) {
+            order += " DESC";
+        }
         Ok(Self { collection, conditions, values, order, offset: criteria.offset, limit: criteria.limit })
     }
 
@@ -204,14 +208,16 @@ impl Search {
             .prepare_cached(&format!("SELECT count(*) FROM {from} {filter}"))?
             .query_row(params_from_iter(&values), |row| row.get(0))?;
         values.extend([Value::from(self.limit), Value::from(self.offset)]);
-        let columns = self.collection.columns();
-        let order = &self.order;
-        let mut statement = transaction
-            .prepare_cached(&format!("SELECT {columns} FROM {from} {filter} ORDER BY {order} LIMIT ? OFFSET ?"))?;
+        let mut statement = transaction.prepare_cached(&self.select(&filter))?;
         let records = statement
             .query_map(params_from_iter(&values), |row| self.collection.read(row))?
             .collect::<Result<_, _>>()?;
         Ok(Page { total: u64::try_from(total).unwrap_or(0), records })
+    }
+
+    fn select(&self, filter: &str) -> String {
+        let (columns, from, order) = (self.collection.columns(), self.collection.from, &self.order);
+        format!("SELECT {columns} FROM {from} {filter} ORDER BY {order} LIMIT ? OFFSET ?")
     }
 }
 
@@ -321,4 +327,51 @@ fn parse_time(text: &str) -> Option<i64> {
     let time = NaiveDateTime::parse_from_str(text, TIME_FORMAT).ok();
     let time = time.or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0));
     Some(time?.and_utc().timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::licences::SNS;
+    use crate::store::migrations;
+
+    fn plan(querys: &[(&str, Op)], sort: Option<(&str, bool)>) -> String {
+        let c = Connection::open_in_memory().unwrap();
+        migrations::migrate(&c).unwrap();
+        let condition = |(name, op): &(&str, Op)| Condition {
+            name: (*name).to_owned(),
+            op: *op,
+            values: vec![Operand::Text("2024-01-01".to_owned())],
+        };
+        let sorts = sort.into_iter().map(|(name, descending)| Sort { name: name.to_owned(), descending }).collect();
+        let criteria = Criteria { querys: querys.iter().map(condition).collect(), sorts, ..Criteria::default() };
+        let search = Search::new(&SNS, &criteria).unwrap();
+        let filter = search.conditions.iter().map(|c| format!("WHERE {c}")).collect::<String>();
+        let mut statement = c.prepare(&format!("EXPLAIN QUERY PLAN {}", search.select(&filter))).unwrap();
+        let marks = vec![Value::Null; statement.parameter_count()];
+        let lines = statement.query_map(params_from_iter(marks), |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_is_compared_is_found_by_an_index() {
+        for name in ["sn", "type", "regDate", "activeDate", "updateTime", "productName"] {
+            let plan = plan(&[(name, Op::Equal)], None);
+            assert!(plan.contains("SEARCH sns"), "{name}: {plan}");
+        }
+        let range = plan(&[("regDate", Op::AtLeast)], Some(("regDate", true)));
+        assert!(range.contains("SEARCH sns USING INDEX sns_by_registration"), "{range}");
+    }
+
+    #[test]
+    fn a_page_is_read_in_order_and_not_sorted() {
+        let sorted = |plan: &str| plan.contains("TEMP B-TREE");
+        assert!(!sorted(&plan(&[], None)));
+        for name in ["sn", "status", "type", "regDate", "activeDate", "updateTime", "expirationDays"] {
+            for descending in [false, true] {
+                let plan = plan(&[], Some((name, descending)));
+                assert!(!sorted(&plan), "{name}: {plan}");
+            }
+        }
+    }
 }

@@ -21,6 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &["clock", "domain"]),
     ("api", &["clock", "config", "domain", "status", "store", "task_json"]),
     ("sim", &["clock", "domain", "frame"]),
+    ("analysts", &["detect", "domain", "frame", "mailbox", "worker"]),
+    ("channel", &["domain", "frame", "mailbox", "media", "worker"]),
     ("worker", &["clock", "domain", "frame", "mailbox", "rules", "snapshot"]),
 ];
 

@@ -464,3 +464,15 @@ async fn a_request_that_is_sent_again_is_answered_and_not_carried_out() {
     let (_, other) = app.send("POST", path, &headers, r#"{"productName":"demo","type":"x"}"#).await;
     assert_eq!(other["status"], 515, "the same id for something else");
 }
+
+#[tokio::test]
+async fn every_call_is_described() {
+    let app = App::new();
+    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
+    let response = app.router.clone().oneshot(request).await.unwrap();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let described: Value = serde_json::from_slice(&bytes).unwrap();
+    let paths = described["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with(BASE));
+    let calls: usize = paths.map(|(_, calls)| calls.as_object().unwrap().len()).sum();
+    assert_eq!(calls, 20);
+}

@@ -23,4 +23,5 @@ mod scenarios;
 mod sim_camera;
 mod support;
 mod task_json;
+mod tracks;
 mod worker;

@@ -194,7 +194,9 @@ fn model(rows: &[Record], criteria: &Criteria) -> (u64, Vec<i64>) {
             };
             if sort.descending { order.reverse() } else { order }
         });
-        by.fold(Ordering::Equal, Ordering::then).then(a.id.cmp(&b.id))
+        let last = criteria.sorts.last().is_some_and(|sort| sort.descending);
+        let tie = if last { b.id.cmp(&a.id) } else { a.id.cmp(&b.id) };
+        by.fold(Ordering::Equal, Ordering::then).then(tie)
     });
     let page = found.iter().skip(criteria.offset as usize).take(criteria.limit as usize).map(|row| row.id);
     (found.len() as u64, page.collect())
