@@ -59,23 +59,24 @@ fn picture(message: &Value) -> Picture {
 
 #[test]
 fn as_many_faces_as_people() {
+    // The second model sees each codec and each size once, to save time.
     let films = [
-        ("asl_dev_grid2x2_1280x720_h264.mp4", 4),
-        ("asl_dev_grid3x3_1920x1080_h264.mp4", 9),
-        ("asl_dev_grid2x2_1280x720_h265.mp4", 4),
-        ("asl_dev_grid3x3_1920x1080_h265.mp4", 9),
+        ("asl_dev_grid2x2_1280x720_h264.mp4", 4, &MODELS[..1]),
+        ("asl_dev_grid3x3_1920x1080_h264.mp4", 9, &MODELS),
+        ("asl_dev_grid2x2_1280x720_h265.mp4", 4, &MODELS),
+        ("asl_dev_grid3x3_1920x1080_h265.mp4", 9, &MODELS[..1]),
     ];
-    for model in MODELS.into_iter().filter(|model| vision::model(model).is_some()) {
-        let mut surplus = Vec::new();
-        for (name, people) in films {
-            let Some(film) = film(name) else { continue };
+    let mut surplus = Vec::new();
+    for (name, people, models) in films {
+        let Some(film) = film(name) else { continue };
+        for model in models.iter().filter(|model| vision::model(model).is_some()) {
             let faces: BTreeSet<String> = pictures(&film, model).into_iter().map(|picture| picture.face_id).collect();
             assert!(faces.len() >= people, "{name} with {model}: {} faces of {people} people", faces.len());
-            surplus.push((name, faces.len() - people));
+            surplus.push((name, model, faces.len() - people));
         }
-        let sum: usize = surplus.iter().map(|(_, faces)| faces).sum();
-        assert!(sum <= 2, "{model}, faces too many: {surplus:?}");
     }
+    let sum: usize = surplus.iter().map(|(.., faces)| faces).sum();
+    assert!(sum <= 2, "faces too many: {surplus:?}");
 }
 
 #[derive(serde::Deserialize)]
