@@ -1,7 +1,9 @@
-//! The detector threads: each has its own sessions and serves whichever camera's turn it is.
+//! The detector threads: each serves whichever camera's turn it is.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
 
 use crate::detect::{DetectError, Detectors, Model, Runtime, SizeWindow, Thresholds};
 use crate::domain::Detection;
@@ -38,11 +40,12 @@ impl Analysts {
         model: &Arc<Model>,
         outbound: &Arc<dyn Outbound>,
     ) -> Result<Self, StartError> {
-        Finder::new(runtime, model).0.prepare(PROBE_FRAME, PROBE_WINDOW)?;
+        let finder = Finder::new(runtime, model);
+        finder.with(|detectors| detectors.prepare(PROBE_FRAME, PROBE_WINDOW))?;
         let mailbox = Mailbox::new();
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
-            let mut finder = Finder::new(runtime, model);
+            let mut finder = finder.clone();
             let (mailbox, outbound) = (Arc::clone(&mailbox), Arc::clone(outbound));
             let thread = std::thread::Builder::new()
                 .name(format!("detect-{number}"))
@@ -67,13 +70,32 @@ impl Analysts {
     }
 }
 
-struct Finder(Detectors);
+/// Detectors that nobody is using. The one used last is taken first, so that as many are loaded as cameras are
+/// analysed at the same time: with one camera, one, whichever thread's turn it is.
+#[derive(Clone)]
+struct Finder {
+    runtime: Runtime,
+    model: Arc<Model>,
+    idle: Arc<Mutex<Vec<Detectors>>>,
+}
 
 impl Finder {
     fn new(runtime: &Runtime, model: &Arc<Model>) -> Self {
-        let entry = &model.entry;
+        Self { runtime: runtime.clone(), model: Arc::clone(model), idle: Arc::default() }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Detectors) -> T) -> T {
+        let idle = self.idle.lock().pop();
+        let mut detectors = idle.unwrap_or_else(|| self.load());
+        let result = work(&mut detectors);
+        self.idle.lock().push(detectors);
+        result
+    }
+
+    fn load(&self) -> Detectors {
+        let entry = &self.model.entry;
         let thresholds = Thresholds { score: entry.score_threshold * FAINT, nms_iou: entry.nms_iou };
-        Self(Detectors::new(runtime, Arc::clone(model)).with_thresholds(thresholds))
+        Detectors::new(&self.runtime, Arc::clone(&self.model)).with_thresholds(thresholds)
     }
 }
 
@@ -81,6 +103,6 @@ impl FindFaces for Finder {
     type Error = DetectError;
 
     fn find(&mut self, frame: &Frame, (min_px, max_px): (f32, f32)) -> Result<Vec<Detection>, DetectError> {
-        self.0.detect(frame, SizeWindow { min_px, max_px })
+        self.with(|detectors| detectors.detect(frame, SizeWindow { min_px, max_px }))
     }
 }
