@@ -1,13 +1,13 @@
 //! `detect IMAGE…`: the faces in pictures, of every size that the model can find.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
 use serde_json::{Value, json};
 
-use crate::detect::{Catalog, Detectors, RgbPicture, Runtime, SizeWindow, plan_input};
+use super::{BadInput, DetectorArgs};
+use crate::detect::{Detectors, RgbPicture, SizeWindow, plan_input};
 use crate::domain::{Detection, Rect};
 
 const BOX_COLOR: Rgb<u8> = Rgb([0, 230, 90]);
@@ -22,15 +22,8 @@ pub struct Args {
     /// JPEG or PNG files
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Model to use; `face-edge models list` names them
-    #[arg(long, value_name = "ALIAS", default_value = "default")]
-    model: String,
-    /// Folder with model files (its subfolders are searched too)
-    #[arg(long, value_name = "DIR")]
-    models: Option<PathBuf>,
-    /// ONNX Runtime's shared library
-    #[arg(long, value_name = "FILE")]
-    onnxruntime: Option<PathBuf>,
+    #[command(flatten)]
+    detector: DetectorArgs,
     /// Write the picture with the faces marked, as PNG or JPEG; for one picture
     #[arg(long, value_name = "FILE")]
     draw: Option<PathBuf>,
@@ -39,16 +32,11 @@ pub struct Args {
     json: bool,
 }
 
-/// An argument or a file that cannot be used. The exit code is 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadInput(pub String);
-
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.draw.is_some() && args.images.len() > 1 {
         return Err(BadInput(format!("--draw takes one picture, {} were given", args.images.len())).into());
     }
-    let mut detectors = load(&args.model, args.models.as_deref(), args.onnxruntime.as_deref())?;
+    let mut detectors = args.detector.detectors()?;
     let mut reports = Vec::new();
     for path in &args.images {
         let picture = read_picture(path)?;
@@ -66,13 +54,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{:#}", Value::from(reports));
     }
     Ok(())
-}
-
-/// Detectors of one model, for the commands that look at pictures.
-pub fn load(alias: &str, models: Option<&Path>, onnxruntime: Option<&Path>) -> anyhow::Result<Detectors> {
-    let model = Catalog::open(models)?.load(alias)?;
-    let runtime = Runtime::load(onnxruntime)?;
-    Ok(Detectors::new(&runtime, Arc::new(model)))
 }
 
 /// Decodes a picture, turned upright as its EXIF says.

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::check::CheckError;
 use crate::config::ConfigError;
-use crate::detect::{Catalog, DetectError, Model, Runtime};
+use crate::detect::{Catalog, DetectError, Detectors, Model, Runtime};
 use crate::task_json::TaskProblem;
 
 pub mod check;
@@ -63,12 +63,12 @@ enum Sim {
 }
 
 /// Which detector, and where its files are.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct DetectorArgs {
     /// The detection model, by its alias in models.toml
     #[arg(long, value_name = "ALIAS", default_value = "default")]
     model: String,
-    /// A folder of models, looked into before all others
+    /// A folder of models (with its subfolders), looked into before all others
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
     /// ONNX Runtime's shared library
@@ -81,6 +81,12 @@ impl DetectorArgs {
         let runtime = Runtime::load(self.onnxruntime.as_deref())?;
         let model = Catalog::open(self.models.as_deref())?.load(&self.model)?;
         Ok((runtime, Arc::new(model)))
+    }
+
+    /// For the commands that look at pictures.
+    fn detectors(&self) -> anyhow::Result<Detectors> {
+        let (runtime, model) = self.load()?;
+        Ok(Detectors::new(&runtime, model))
     }
 }
 

@@ -6,7 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::wider::{self, Picture, Scored, Subset};
-use crate::cli::detect::{load, read_picture};
+use crate::cli::DetectorArgs;
+use crate::cli::detect::read_picture;
 use crate::detect::{Detectors, RgbPicture, Thresholds, plan_long_side};
 
 /// The whole curve is wanted, down to the least sure detections.
@@ -17,15 +18,8 @@ pub struct EvalArgs {
     /// Folder with labels.json, the pictures that it names, and official_gt/ with WIDER FACE's lists
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Model to measure
-    #[arg(long, value_name = "ALIAS", default_value = "default")]
-    model: String,
-    /// Folder with model files (its subfolders are searched too)
-    #[arg(long, value_name = "DIR")]
-    models: Option<PathBuf>,
-    /// ONNX Runtime's shared library
-    #[arg(long, value_name = "FILE")]
-    onnxruntime: Option<PathBuf>,
+    #[command(flatten)]
+    detector: DetectorArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +27,7 @@ pub struct EvalArgs {
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let pictures = wider::load(&args.folder)?;
-    let detectors = load(&args.model, args.models.as_deref(), args.onnxruntime.as_deref())?;
+    let detectors = args.detector.detectors()?;
     let figures = measure(&mut detectors.with_thresholds(THRESHOLDS), &pictures)?;
     if args.json {
         println!("{}", Value::from(figures));

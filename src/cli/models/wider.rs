@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::matfile::{self, MatValue};
-use crate::cli::detect::BadInput;
+use crate::cli::BadInput;
 use crate::domain::Rect;
 
 const MATCH_IOU: f64 = 0.5;
