@@ -94,6 +94,10 @@ impl Channel {
         self.camera.as_ref().map_or(0, Camera::frames_decoded)
     }
 
+    pub fn frames_left_out(&self) -> u64 {
+        self.camera.as_ref().map_or(0, Camera::frames_left_out)
+    }
+
     /// Stops the camera; the analysis then sends what still waits and calls [`Observer::drained`].
     pub fn end(&mut self) {
         self.camera = None;

@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage, imageops};
 use serde_json::{Value, json};
 
 use super::{BadInput, DetectorArgs};
 use crate::detect::{Detectors, RgbPicture, SizeWindow, plan_input};
 use crate::domain::{Detection, Rect};
+use crate::rules::{Quality, measure};
 
 const BOX_COLOR: Rgb<u8> = Rgb([0, 230, 90]);
 const LANDMARK_COLOR: Rgb<u8> = Rgb([255, 220, 0]);
 /// Lines are this part of the picture's longer side.
 const LINE_PART: u32 = 500;
 
-/// Find the faces in pictures: box, score, landmarks
+/// Find the faces in pictures: box, score, quality, landmarks
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: face-edge detect group.jpg --draw group-faces.png")]
 pub struct Args {
@@ -41,13 +42,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for path in &args.images {
         let picture = read_picture(path)?;
         let faces = faces_of_any_size(&mut detectors, &picture)?;
+        let qualities = qualities(&picture, &faces);
         if let Some(target) = &args.draw {
             draw(&picture, &faces).save(target).with_context(|| format!("{} cannot be written", target.display()))?;
         }
         if args.json {
-            reports.push(report(path, &picture, &faces));
+            reports.push(report(path, &picture, &faces, &qualities));
         } else {
-            print_faces(path, &faces);
+            print_faces(path, &faces, &qualities);
         }
     }
     if args.json {
@@ -75,11 +77,22 @@ fn faces_of_any_size(detectors: &mut Detectors, picture: &RgbImage) -> anyhow::R
     Ok(detectors.detect_rgb(&RgbPicture { width, height, bytes: picture.as_raw() }, &plan)?)
 }
 
-fn print_faces(path: &Path, faces: &[Detection]) {
+/// As the rules that choose a picture see them.
+fn qualities(picture: &RgbImage, faces: &[Detection]) -> Vec<Quality> {
+    let luma = imageops::grayscale(picture);
+    let (width, height) = (luma.width() as usize, luma.height() as usize);
+    let of = |face: &Detection| {
+        let measure = measure(luma.as_raw(), width, width, height, face.bbox);
+        Quality::of(face, measure, (width as f32, height as f32))
+    };
+    faces.iter().map(of).collect()
+}
+
+fn print_faces(path: &Path, faces: &[Detection], qualities: &[Quality]) {
     println!("{}: {} {}", path.display(), faces.len(), if faces.len() == 1 { "face" } else { "faces" });
-    for face in faces {
+    for (face, quality) in faces.iter().zip(qualities) {
         let Rect { x, y, w, h } = face.bbox;
-        print!("  box {x:.0},{y:.0} {w:.0}x{h:.0}  score {:.2}", face.score);
+        print!("  box {x:.0},{y:.0} {w:.0}x{h:.0}  score {:.2}  quality {:.2}", face.score, quality.score);
         if let Some(landmarks) = face.landmarks {
             let points: Vec<String> = landmarks.0.iter().map(|p| format!("{:.0},{:.0}", p.x, p.y)).collect();
             print!("  landmarks {}", points.join(" "));
@@ -88,22 +101,35 @@ fn print_faces(path: &Path, faces: &[Detection]) {
     }
 }
 
-fn report(path: &Path, picture: &RgbImage, faces: &[Detection]) -> Value {
-    let face = |face: &Detection| {
+fn report(path: &Path, picture: &RgbImage, faces: &[Detection], qualities: &[Quality]) -> Value {
+    let face = |(face, quality): (&Detection, &Quality)| {
         let Rect { x, y, w, h } = face.bbox;
         let landmarks = face.landmarks.map(|all| all.0.map(|p| [round(p.x), round(p.y)]));
         json!({
             "box": { "x": round(x), "y": round(y), "w": round(w), "h": round(h) },
-            "score": (f64::from(face.score) * 1e4).round() / 1e4,
+            "score": four_digits(face.score),
             "landmarks": landmarks,
+            "quality": {
+                "score": four_digits(quality.score),
+                "size": four_digits(quality.size),
+                "sharpness": four_digits(quality.sharpness),
+                "pose": four_digits(quality.pose),
+                "exposure": four_digits(quality.exposure),
+                "confidence": four_digits(quality.confidence),
+                "wholeness": four_digits(quality.wholeness),
+            },
         })
     };
     json!({
         "file": path.display().to_string(),
         "width": picture.width(),
         "height": picture.height(),
-        "faces": faces.iter().map(face).collect::<Vec<_>>(),
+        "faces": faces.iter().zip(qualities).map(face).collect::<Vec<_>>(),
     })
+}
+
+fn four_digits(value: f32) -> f64 {
+    (f64::from(value) * 1e4).round() / 1e4
 }
 
 /// To a hundredth of a pixel.

@@ -197,10 +197,11 @@ fn note_state(index: usize, state: CameraState, over: &mut Option<Result<(), Bad
 
 fn report(index: usize, summary: &Summary, channel: Option<&Channel>) {
     let frames = channel.map_or(0, Channel::frames_decoded);
+    let left_out = channel.map_or(0, Channel::frames_left_out);
     let analysed = channel.map_or(0, |channel| channel.progress().frames_analysed.load(Ordering::Relaxed));
     let verdicts: Vec<String> = summary.verdicts.iter().map(|(label, count)| format!("{label} {count}")).collect();
     eprintln!(
-        "input {index}: {} pictures of {} faces; {frames} frames decoded, {analysed} analysed; boxes by verdict: {}",
+        "input {index}: {} pictures of {} faces; {frames} frames decoded, {left_out} left out, {analysed} analysed; boxes by verdict: {}",
         summary.pictures,
         summary.tracks.len(),
         if verdicts.is_empty() { "none".to_owned() } else { verdicts.join(", ") },

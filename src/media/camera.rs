@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::source::Source;
 use super::tap::{Feed, FirstFrame, Seen, Tap};
 use super::timeline::Timeline;
-use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, link};
+use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, link, thin};
 use crate::clock;
 
 /// How often the supervisor looks up from its wait.
@@ -120,6 +120,8 @@ impl Camera {
             frame_skip: Arc::clone(&spec.frame_skip),
             stopping: AtomicBool::new(false),
             decoded: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+            beat: Mutex::default(),
             timeline: Mutex::new(Timeline::default()),
             start: Mutex::new(None),
         };
@@ -133,6 +135,11 @@ impl Camera {
     /// Since the start, those that were not wanted included.
     pub fn frames_decoded(&self) -> u64 {
         self.shared.feed.decoded.load(Ordering::Relaxed)
+    }
+
+    /// Since the start: pictures that nobody would have looked at and no other picture needed, so not decoded.
+    pub fn frames_left_out(&self) -> u64 {
+        self.shared.feed.left_out.load(Ordering::Relaxed)
     }
 
     /// Returns when the last frame has been handed on.
@@ -217,6 +224,7 @@ impl<F: Fn(CameraState)> Supervisor<F> {
             }
         };
         if let Some(sink) = sink.downcast_ref::<gst_app::AppSink>() {
+            thin::install(&pipeline, &self.shared.feed);
             Tap::install(sink, Arc::clone(&self.shared.feed), is_file, Arc::clone(&seen));
         }
         let outcome = self.watch(&pipeline, is_file, &seen);

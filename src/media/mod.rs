@@ -4,14 +4,18 @@
 //! camera to the next is set as properties, so that no URL can write pipeline text.
 
 mod backoff;
+mod beat;
 mod camera;
 mod fault;
+mod libav;
 mod link;
 mod measure;
+mod nal;
 mod sample;
 mod source;
 mod tap;
 mod template;
+mod thin;
 mod timeline;
 
 use std::time::Duration;
@@ -73,6 +77,7 @@ const DECODERS: [(&str, &str, &str); 2] =
 /// again does no harm.
 pub fn init() -> Result<(), MediaError> {
     gst::init()?;
+    libav::load()?;
     for (element, package) in ELEMENTS {
         if gst::ElementFactory::find(element).is_none() {
             return Err(MediaError::MissingElement { element, package });

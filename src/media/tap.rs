@@ -11,6 +11,7 @@ use gst_video::VideoInfo;
 use parking_lot::Mutex;
 
 use super::FrameSink;
+use super::beat::Beat;
 use super::sample::{DecodedPicture, color};
 use super::timeline::Timeline;
 use crate::clock;
@@ -26,6 +27,9 @@ pub struct Feed {
     pub frame_skip: Arc<AtomicU32>,
     pub stopping: AtomicBool,
     pub decoded: AtomicU64,
+    /// Pictures that were not decoded, because nobody would have looked at them.
+    pub left_out: AtomicU64,
+    pub beat: Mutex<Beat>,
     /// The same in both ways to play, so that they give the same messages.
     pub timeline: Mutex<Timeline>,
     /// Of the very first frame.
@@ -69,6 +73,7 @@ impl Seen {
 impl Tap {
     pub fn install(sink: &gst_app::AppSink, feed: Arc<Feed>, is_file: Option<bool>, seen: Arc<Seen>) {
         feed.timeline.lock().reconnected();
+        feed.beat.lock().reconnected();
         let mut tap = Self { feed, is_file, info: None, seen };
         sink.set_caps(Some(&super::link::sink_caps()));
         sink.set_callbacks(
@@ -90,17 +95,24 @@ impl Tap {
         if self.seen.first.lock().is_none() {
             *self.seen.first.lock() = Some(FirstFrame { width: info.width(), height: info.height(), is_file, at: now });
         }
-        let number = self.feed.decoded.fetch_add(1, Ordering::Relaxed);
+        self.feed.decoded.fetch_add(1, Ordering::Relaxed);
         let (stream_time, taken_at) = self.times(&buffer, &info, is_file, now);
         *self.seen.last_time.lock() = stream_time;
         let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
-        let every = u64::from(self.feed.frame_skip.load(Ordering::Relaxed)) + 1;
-        if damaged || !number.is_multiple_of(every) {
+        let Some(number) = self.wanted(&buffer, damaged) else {
             return Ok(gst::FlowSuccess::Ok);
-        }
+        };
         let picture = DecodedPicture::map(buffer, &info).ok_or(gst::FlowError::NotNegotiated)?;
         let frame = Frame { buffer: Arc::new(picture), color: color(&info), stream_time, taken_at, number };
         self.hand_on(frame, is_file)
+    }
+
+    /// The number of the picture, if it is its turn. A damaged one leaves its turn to the next.
+    fn wanted(&self, buffer: &gst::BufferRef, damaged: bool) -> Option<u64> {
+        let every = u64::from(self.feed.frame_skip.load(Ordering::Relaxed)) + 1;
+        let mut beat = self.feed.beat.lock();
+        let number = beat.count(buffer.pts().map(gst::ClockTime::nseconds));
+        (!damaged && beat.take(number, every)).then_some(number)
     }
 
     /// Decides for http whether this is a file: it has an end in bytes and in time.

@@ -48,6 +48,7 @@ pub fn publish(task: &TaskId, channel: &Channel) {
     let (counters, progress) = (channel.counters(), channel.progress());
     let set = |name: &'static str, value: u64| metrics::counter!(name, "task" => task.to_string()).absolute(value);
     set("face_edge_frames_decoded_total", channel.frames_decoded());
+    set("face_edge_frames_left_out_total", channel.frames_left_out());
     set("face_edge_frames_offered_total", counters.offered.load(Ordering::Relaxed));
     set("face_edge_frames_overwritten_total", counters.overwritten.load(Ordering::Relaxed));
     set("face_edge_frames_analysed_total", progress.frames_analysed.load(Ordering::Relaxed));

@@ -196,6 +196,37 @@ fn frame_skip_leaves_frames_out_and_can_change_while_it_plays() {
     assert_eq!(numbers, (0..100).step_by(5).collect::<Vec<_>>());
 }
 
+/// The stream's own pictures, with most of those that nothing refers to never decoded.
+#[test]
+fn what_is_analysed_does_not_depend_on_what_was_left_out() {
+    let shared = Path::new("../shared/videos/intel_ccby");
+    let files =
+        ["asl_dev_grid2x2_1280x720_h264.mp4", "asl_dev_grid2x2_1280x720_h265.mp4"].map(|name| shared.join(name));
+    for path in files {
+        if !path.exists() {
+            println!("absent, skipped: {}", path.display());
+            continue;
+        }
+        let play = |skip: u32| {
+            let recorder = Arc::new(Recorder::default());
+            let spec = spec(&path, Pace::Max);
+            spec.frame_skip.store(skip, Ordering::Relaxed);
+            let camera = recorder.start(spec);
+            recorder.wait_over();
+            (recorder.frames(), camera.frames_decoded(), camera.frames_left_out())
+        };
+        let (all, decoded, left_out) = play(0);
+        assert_eq!((decoded, left_out), (all.len() as u64, 0));
+        for skip in [1, 4, 24] {
+            let (some, decoded, left_out) = play(skip);
+            let expected: Vec<_> = all.iter().step_by(skip as usize + 1).copied().collect();
+            assert_eq!(some, expected, "{} at {skip}", path.display());
+            assert_eq!(decoded + left_out, all.len() as u64);
+            assert!(left_out * 4 >= all.len() as u64, "{left_out} of {} left out", all.len());
+        }
+    }
+}
+
 #[test]
 fn frames_may_be_held_while_the_decoder_goes_on() {
     struct Keeper(Mutex<Vec<Frame>>, Recorder);
