@@ -15,7 +15,7 @@ use crate::analysts::Analysts;
 use crate::api::keys::{KeyEnv, Keys};
 use crate::api::{self, AppState};
 use crate::channel::Site;
-use crate::config::{Config, read_secret_file};
+use crate::config::{Config, IdleDecode, read_secret_file};
 use crate::deliver::{Dispatcher, DispatcherSettings, Signer, Waker, Webhook, WebhookSettings};
 use crate::detect::{Catalog, Runtime};
 use crate::domain::{Message, Task};
@@ -93,6 +93,7 @@ impl App {
             node_id: config.node_id.clone(),
             mailbox: Arc::clone(analysts.mailbox()),
             new_track_score: model.entry.score_threshold,
+            idle_keyframes: config.idle_decode == IdleDecode::Keyframes,
         };
         let duties = Duties { edge_pool_id: config.edge_pool_id.clone(), task_files: config.tasks.clone() };
         let network = tokio::runtime::Handle::current();

@@ -2,7 +2,7 @@
 //! analysed by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,8 @@ pub struct Site {
     pub mailbox: Arc<Mailbox<Analysis>>,
     /// The model's score from which a detection begins a track.
     pub new_track_score: f32,
+    /// Of an idle camera only key frames are decoded.
+    pub idle_keyframes: bool,
 }
 
 impl FrameSink for Sender<Analysis> {
@@ -60,10 +62,20 @@ impl Channel {
         let frame_skip = Arc::new(AtomicU32::new(task.rules.frame_skip));
         let settings = Arc::new(ArcSwap::from_pointee(Settings { task, node_id: site.node_id.clone() }));
         let progress = Arc::new(Progress::default());
-        let analysis =
-            Analysis::new(Arc::clone(&settings), session, site.new_track_score, Arc::clone(&progress), observer);
+        let idle = Arc::new(AtomicBool::new(false));
+        let analysis = Analysis::new(
+            Arc::clone(&settings),
+            session,
+            site.new_track_score,
+            Arc::clone(&progress),
+            Arc::clone(&idle),
+            observer,
+        );
         let sender = Arc::new(site.mailbox.open(analysis));
-        let spec = CameraSpec { frame_skip: Arc::clone(&frame_skip), ..CameraSpec::new(url, pace) };
+        let mut spec = CameraSpec { frame_skip: Arc::clone(&frame_skip), ..CameraSpec::new(url, pace) };
+        if site.idle_keyframes {
+            spec.idle = idle;
+        }
         let for_gaps = Arc::clone(&sender);
         let camera = Camera::start(spec, Arc::<Sender<Analysis>>::clone(&sender), move |state| {
             if matches!(state, CameraState::Recovering { .. }) {

@@ -34,7 +34,16 @@ pub struct Config {
     pub workers: usize,
     pub webhook_secret_file: Option<PathBuf>,
     pub outbox_max_bytes: u64,
+    pub idle_decode: IdleDecode,
     pub log: LogFormat,
+}
+
+/// What is decoded of a camera whose scene has been still and empty for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdleDecode {
+    All,
+    Keyframes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -71,6 +80,7 @@ struct Keys {
     workers: Option<usize>,
     webhook_secret_file: Option<PathBuf>,
     outbox_max_bytes: Option<u64>,
+    idle_decode: Option<IdleDecode>,
     log: Option<LogFormat>,
 }
 
@@ -103,6 +113,7 @@ impl Config {
             workers: number(env, "WORKERS")?.or(keys.workers),
             webhook_secret_file: text(env, "WEBHOOK_SECRET_FILE")?.or(keys.webhook_secret_file),
             outbox_max_bytes: number(env, "OUTBOX_MAX_BYTES")?.or(keys.outbox_max_bytes),
+            idle_decode: text(env, "IDLE_DECODE")?.or(keys.idle_decode),
             log: text(env, "LOG")?.or(keys.log),
         };
         Ok(Self::with_defaults(merged))
@@ -121,6 +132,7 @@ impl Config {
             workers: keys.workers.filter(|&n| n > 0).unwrap_or_else(cores),
             webhook_secret_file: keys.webhook_secret_file,
             outbox_max_bytes: keys.outbox_max_bytes.unwrap_or(4 << 30),
+            idle_decode: keys.idle_decode.unwrap_or(IdleDecode::All),
             log: keys.log.unwrap_or(LogFormat::Text),
         }
     }

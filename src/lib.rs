@@ -14,6 +14,7 @@ pub mod domain;
 pub mod frame;
 pub mod mailbox;
 pub mod media;
+pub mod motion;
 pub mod rules;
 pub mod sim;
 pub mod snapshot;

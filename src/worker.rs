@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use uuid::Uuid;
@@ -15,8 +16,12 @@ use crate::clock;
 use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, StreamTime, Task, UnixMs};
 use crate::frame::Frame;
 use crate::mailbox::{Mail, Mailbox};
+use crate::motion::MotionGate;
 use crate::rules::{self, Appearance, Engine, Measure, Outcome, Sending, Tally, View};
 use crate::snapshot::{self, Crop, SnapshotError};
+
+/// A scene that has been still and empty for so long may be decoded sparsely.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Finds faces in a frame; `window_px` is the range of face sizes that the task wants.
 pub trait FindFaces {
@@ -39,6 +44,8 @@ pub struct Settings {
 #[derive(Default)]
 pub struct Progress {
     pub frames_analysed: AtomicU64,
+    /// Passed over by the motion gate.
+    pub frames_still: AtomicU64,
     pub frames_failed: AtomicU64,
     pub faces_detected: AtomicU64,
     pub pictures_sent: AtomicU64,
@@ -51,6 +58,9 @@ pub struct Analysis {
     settings: Arc<ArcSwap<Settings>>,
     current: Arc<Settings>,
     engine: Engine<Arc<Picture>>,
+    gate: MotionGate,
+    /// Told to whoever decodes the frames.
+    idle: Arc<AtomicBool>,
     /// Track ids are made of it: the same run names a track the same way.
     session: Uuid,
     last_time: StreamTime,
@@ -72,11 +82,13 @@ impl Analysis {
         session: Uuid,
         new_track_score: f32,
         progress: Arc<Progress>,
+        idle: Arc<AtomicBool>,
         observer: Box<dyn Observer>,
     ) -> Self {
         let current = settings.load_full();
         let engine = Engine::new(Arc::new(current.task.rules.clone()), new_track_score);
-        Self { settings, current, engine, session, last_time: StreamTime::ZERO, progress, observer }
+        let gate = MotionGate::default();
+        Self { settings, current, engine, gate, idle, session, last_time: StreamTime::ZERO, progress, observer }
     }
 
     /// Takes up changed settings, between frames.
@@ -114,6 +126,11 @@ pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outb
 
 fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
     let started = clock::monotonic();
+    analysis.last_time = frame.stream_time;
+    if !worth_looking(frame, analysis) {
+        analysis.progress.frames_still.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
     let rules = &analysis.current.task.rules;
     let detections = match finder.find(frame, (rules.min_size_px, rules.max_size_px)) {
         Ok(detections) => detections,
@@ -128,7 +145,6 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
     let wants_origin = rules.send_origin_image && analysis.current.task.outputs.want(Category::OriginImage);
     let mut view = FrameView { frame, keep_frame: wants_origin, origin: None };
     let outcome = analysis.engine.observe(frame.stream_time, &detections, &mut view);
-    analysis.last_time = frame.stream_time;
     emit(analysis, &outcome, outbound);
 
     let progress = &analysis.progress;
@@ -136,6 +152,14 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
     progress.faces_detected.fetch_add(detections.len() as u64, Ordering::Relaxed);
     progress.detect_ns.fetch_add(detect_ns, Ordering::Relaxed);
     progress.analyse_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+}
+
+/// Nobody is tracked and nothing moves: then a frame needs no detector.
+fn worth_looking(frame: &Frame, analysis: &mut Analysis) -> bool {
+    let (at, min_px) = (frame.stream_time, analysis.current.task.rules.min_size_px);
+    let opens = analysis.gate.opens(&frame.planes(), at, min_px, analysis.engine.tracks() > 0);
+    analysis.idle.store(analysis.gate.still_for(at) >= IDLE_AFTER, Ordering::Relaxed);
+    opens
 }
 
 /// What the rules keep of a frame for one face.

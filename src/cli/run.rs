@@ -61,6 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         node_id: "run".to_owned(),
         mailbox: Arc::clone(analysts.mailbox()),
         new_track_score: model.entry.score_threshold,
+        idle_keyframes: false,
     };
     let pace = match args.pace {
         PaceArg::Max => Pace::Max,
@@ -199,9 +200,10 @@ fn report(index: usize, summary: &Summary, channel: Option<&Channel>) {
     let frames = channel.map_or(0, Channel::frames_decoded);
     let left_out = channel.map_or(0, Channel::frames_left_out);
     let analysed = channel.map_or(0, |channel| channel.progress().frames_analysed.load(Ordering::Relaxed));
+    let still = channel.map_or(0, |channel| channel.progress().frames_still.load(Ordering::Relaxed));
     let verdicts: Vec<String> = summary.verdicts.iter().map(|(label, count)| format!("{label} {count}")).collect();
     eprintln!(
-        "input {index}: {} pictures of {} faces; {frames} frames decoded, {left_out} left out, {analysed} analysed; boxes by verdict: {}",
+        "input {index}: {} pictures of {} faces; {frames} frames decoded, {left_out} left out, {analysed} analysed, {still} still; boxes by verdict: {}",
         summary.pictures,
         summary.tracks.len(),
         if verdicts.is_empty() { "none".to_owned() } else { verdicts.join(", ") },

@@ -44,13 +44,15 @@ pub struct CameraSpec {
     pub pace: Pace,
     /// Frames left out between two that are analysed. May be changed while the camera runs.
     pub frame_skip: Arc<AtomicU32>,
+    /// While it is set, only key frames of a live source are decoded.
+    pub idle: Arc<AtomicBool>,
     /// A live source without a decoded frame for this long is given up and connected anew.
     pub frame_timeout: Duration,
 }
 
 impl CameraSpec {
     pub fn new(url: impl Into<String>, pace: Pace) -> Self {
-        Self { url: url.into(), pace, frame_skip: Arc::default(), frame_timeout: FRAME_TIMEOUT }
+        Self { url: url.into(), pace, frame_skip: Arc::default(), idle: Arc::default(), frame_timeout: FRAME_TIMEOUT }
     }
 }
 
@@ -118,6 +120,7 @@ impl Camera {
         let feed = Feed {
             sink,
             frame_skip: Arc::clone(&spec.frame_skip),
+            idle: Arc::clone(&spec.idle),
             stopping: AtomicBool::new(false),
             decoded: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
@@ -224,7 +227,7 @@ impl<F: Fn(CameraState)> Supervisor<F> {
             }
         };
         if let Some(sink) = sink.downcast_ref::<gst_app::AppSink>() {
-            thin::install(&pipeline, &self.shared.feed);
+            thin::install(&pipeline, &self.shared.feed, &seen);
             Tap::install(sink, Arc::clone(&self.shared.feed), is_file, Arc::clone(&seen));
         }
         let outcome = self.watch(&pipeline, is_file, &seen);

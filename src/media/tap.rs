@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub struct Feed {
     pub sink: Arc<dyn FrameSink>,
     pub frame_skip: Arc<AtomicU32>,
+    pub idle: Arc<AtomicBool>,
     pub stopping: AtomicBool,
     pub decoded: AtomicU64,
     /// Pictures that were not decoded, because nobody would have looked at them.

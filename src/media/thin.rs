@@ -1,4 +1,5 @@
-//! Leaves out, before they are decoded, pictures that will not be analysed and that no other picture needs.
+//! Leaves out, before they are decoded, pictures that will not be analysed and that no other picture needs; and, of a
+//! camera that watches an idle scene, all but the key frames.
 //!
 //! Decoding is most of what a camera costs. Many files and some cameras code half of their pictures so that nothing
 //! refers to them; of these, only the ones whose turn it is are worth decoding.
@@ -9,40 +10,64 @@ use std::sync::atomic::Ordering;
 use gst::prelude::*;
 
 use super::nal::{Codec, Format};
-use super::tap::Feed;
+use super::tap::{Feed, Seen};
+use crate::clock;
 
-/// Watches each decoder of H.264 or H.265 that the pipeline will come to have.
-pub fn install(pipeline: &gst::Pipeline, feed: &Arc<Feed>) {
-    let feed = Arc::clone(feed);
+/// A scene whose key frames come more rarely is decoded in full: nobody should be missed for longer.
+const KEY_INTERVAL_MAX_NS: u64 = 5_000_000_000;
+/// After a key frame the stream is decoded on for so long: some decoders show a picture only when the next ones have
+/// come, and where somebody is seen in it, there is no gap to the next key frame.
+const AFTER_KEY_NS: u64 = 200_000_000;
+
+/// Watches each decoder that the pipeline will come to have.
+pub fn install(pipeline: &gst::Pipeline, feed: &Arc<Feed>, seen: &Arc<Seen>) {
+    let (feed, seen) = (Arc::clone(feed), Arc::clone(seen));
     pipeline.connect_deep_element_added(move |_, _, element| {
         let is_decoder = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DECODER));
         if let Some(pad) = element.static_pad("sink").filter(|_| is_decoder) {
-            watch(&pad, Arc::clone(&feed));
+            watch(&pad, Arc::clone(&feed), Arc::clone(&seen));
         }
     });
 }
 
-fn watch(pad: &gst::Pad, feed: Arc<Feed>) {
-    let stream = parking_lot::Mutex::new(None::<(gst::Caps, Option<Stream>)>);
+fn watch(pad: &gst::Pad, feed: Arc<Feed>, seen: Arc<Seen>) {
+    let watched = parking_lot::Mutex::new(Watched::default());
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let every = u64::from(feed.frame_skip.load(Ordering::Relaxed)) + 1;
         let (Some(buffer), Some(caps)) = (info.buffer(), pad.current_caps()) else { return gst::PadProbeReturn::Ok };
-        if every == 1 {
-            return gst::PadProbeReturn::Ok;
+        let mut watched = watched.lock();
+        watched.note(buffer, caps);
+        let sparse = watched.leaves_all_but_keys(buffer, &feed);
+        if sparse {
+            // The source is well, it is we who look away.
+            *seen.last_frame.lock() = clock::monotonic();
         }
-        let mut known = stream.lock();
-        if known.as_ref().is_none_or(|(known, _)| known.as_ptr() != caps.as_ptr()) {
-            let stream = Stream::from_caps(&caps);
-            *known = Some((caps, stream));
-        }
-        let stream = known.as_mut().and_then(|(_, stream)| stream.as_mut());
-        if stream.is_some_and(|stream| stream.leaves_out(buffer, &feed, every)) {
+        if sparse || watched.leaves_out(buffer, &feed) {
+            feed.left_out.fetch_add(1, Ordering::Relaxed);
+            if let Some(pts) = buffer.pts() {
+                feed.beat.lock().leave_out(pts.nseconds());
+            }
             // The bindings take the buffer for consumed then; after `Drop`, both they and GStreamer would free it.
-            gst::PadProbeReturn::Handled
-        } else {
-            gst::PadProbeReturn::Ok
+            return gst::PadProbeReturn::Handled;
         }
+        gst::PadProbeReturn::Ok
     });
+}
+
+#[derive(Default)]
+struct Watched {
+    caps: Option<gst::Caps>,
+    /// `None` where pictures cannot be told apart or have no rate.
+    stream: Option<Stream>,
+    keys: Keys,
+}
+
+/// The stream's key frames, and whether one has to be waited for.
+#[derive(Default)]
+struct Keys {
+    last_ns: Option<u64>,
+    interval_ns: Option<u64>,
+    /// Pictures were left out that the coming ones refer to.
+    broken: bool,
 }
 
 struct Stream {
@@ -50,8 +75,47 @@ struct Stream {
     interval_ns: u64,
 }
 
+impl Watched {
+    fn note(&mut self, buffer: &gst::BufferRef, caps: gst::Caps) {
+        if self.caps.as_ref().is_none_or(|known| known.as_ptr() != caps.as_ptr()) {
+            self.stream = Stream::from_caps(&caps);
+            self.caps = Some(caps);
+        }
+        if let Some(pts_ns) = buffer.pts().map(gst::ClockTime::nseconds).filter(|_| is_key(buffer)) {
+            self.keys.interval_ns = self.keys.last_ns.and_then(|last| pts_ns.checked_sub(last));
+            self.keys.last_ns = Some(pts_ns);
+        }
+    }
+
+    /// In an idle scene, and from there to the next key frame.
+    fn leaves_all_but_keys(&mut self, buffer: &gst::BufferRef, feed: &Feed) -> bool {
+        if is_key(buffer) {
+            self.keys.broken = false;
+            return false;
+        }
+        let often_enough = self.keys.interval_ns.is_some_and(|interval| interval <= KEY_INTERVAL_MAX_NS);
+        let since_key = buffer.pts().zip(self.keys.last_ns).map(|(pts, key)| pts.nseconds().saturating_sub(key));
+        let settled = since_key.is_some_and(|since| since > AFTER_KEY_NS);
+        self.keys.broken |= often_enough && settled && feed.idle.load(Ordering::Relaxed);
+        self.keys.broken
+    }
+
+    fn leaves_out(&mut self, buffer: &gst::BufferRef, feed: &Feed) -> bool {
+        let every = u64::from(feed.frame_skip.load(Ordering::Relaxed)) + 1;
+        let Some(stream) = self.stream.as_mut().filter(|_| every > 1) else { return false };
+        let Some(pts_ns) = buffer.pts().map(gst::ClockTime::nseconds) else { return false };
+        // Both are asked for every picture: the first one is where the count begins, key frames tell of the layers.
+        let opens_a_run = feed.beat.lock().opens_a_run(pts_ns, stream.interval_ns, every);
+        let disposable = buffer.map_readable().is_ok_and(|bytes| stream.format.is_disposable(&bytes));
+        disposable && !opens_a_run
+    }
+}
+
+fn is_key(buffer: &gst::BufferRef) -> bool {
+    !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
+}
+
 impl Stream {
-    /// `None` where pictures cannot be told apart or have no rate: then all are decoded.
     fn from_caps(caps: &gst::CapsRef) -> Option<Self> {
         let structure = caps.structure(0)?;
         let codec = match structure.name().as_str() {
@@ -73,19 +137,5 @@ impl Stream {
         let (pictures, seconds) = (u64::try_from(rate.numer()).ok()?, u64::try_from(rate.denom()).ok()?);
         let interval_ns = (seconds * 1_000_000_000).checked_div(pictures)?;
         Some(Self { format, interval_ns })
-    }
-
-    fn leaves_out(&mut self, buffer: &gst::Buffer, feed: &Feed, every: u64) -> bool {
-        let Some(pts_ns) = buffer.pts().map(gst::ClockTime::nseconds) else { return false };
-        let Ok(bytes) = buffer.map_readable() else { return false };
-        let disposable = self.format.is_disposable(&bytes);
-        let mut beat = feed.beat.lock();
-        // Asked for every picture, so that the first one is where the count begins.
-        if beat.opens_a_run(pts_ns, self.interval_ns, every) || !disposable {
-            return false;
-        }
-        beat.leave_out(pts_ns);
-        feed.left_out.fetch_add(1, Ordering::Relaxed);
-        true
     }
 }

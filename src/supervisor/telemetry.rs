@@ -52,6 +52,7 @@ pub fn publish(task: &TaskId, channel: &Channel) {
     set("face_edge_frames_offered_total", counters.offered.load(Ordering::Relaxed));
     set("face_edge_frames_overwritten_total", counters.overwritten.load(Ordering::Relaxed));
     set("face_edge_frames_analysed_total", progress.frames_analysed.load(Ordering::Relaxed));
+    set("face_edge_frames_still_total", progress.frames_still.load(Ordering::Relaxed));
     set("face_edge_frames_failed_total", progress.frames_failed.load(Ordering::Relaxed));
     set("face_edge_faces_detected_total", progress.faces_detected.load(Ordering::Relaxed));
     set("face_edge_detect_nanoseconds_total", progress.detect_ns.load(Ordering::Relaxed));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use face_edge::config::{Config, LogFormat, read_secret_file};
+use face_edge::config::{Config, IdleDecode, LogFormat, read_secret_file};
 
 fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -61,6 +61,7 @@ fn the_environment_wins_over_the_file() {
         ("FACE_EDGE_WORKERS", "3"),
         ("FACE_EDGE_WEBHOOK_SECRET_FILE", "/s"),
         ("FACE_EDGE_OUTBOX_MAX_BYTES", "9"),
+        ("FACE_EDGE_IDLE_DECODE", "keyframes"),
         ("FACE_EDGE_LOG", "json"),
     ];
     let config = read("listen = \"127.0.0.1:2\"\nworkers = 7\nlog = \"text\"", &env).unwrap();
@@ -76,6 +77,7 @@ fn the_environment_wins_over_the_file() {
         workers: 3,
         webhook_secret_file: Some("/s".into()),
         outbox_max_bytes: 9,
+        idle_decode: IdleDecode::Keyframes,
         log: LogFormat::Json,
     };
     assert_eq!(config, expected);

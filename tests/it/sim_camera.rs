@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace};
 use face_edge::sim::camera::{Login, SimCamera, SimSpec};
 use face_edge::sim::{recording, scene};
 
-use crate::media::{Recorder, clip, shared};
+use crate::media::{Log, Recorder, clip, shared};
 
 fn live(url: &str) -> CameraSpec {
     CameraSpec { frame_timeout: Duration::from_secs(3), ..CameraSpec::new(url, Pace::Live) }
@@ -56,6 +57,33 @@ fn a_clip_of_two_seconds_plays_on_without_a_seam() {
     assert_eq!(recorder.wait("no fault", |log| Some(log.states.len())), 2, "connecting and playing, nothing else");
     reader.stop();
     assert_eq!(recorder.wait("no end", |log| Some(log.ended)), 0);
+}
+
+/// The clip has a key frame a second.
+#[test]
+fn an_idle_camera_decodes_around_key_frames_and_wakes_within_one_interval() {
+    const FRAME_NS: u64 = 40_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let sim = camera(folder.path());
+    let recorder = Arc::new(Recorder::default());
+    let spec = live(&sim.url(0));
+    let idle = Arc::clone(&spec.idle);
+    let reader = recorder.start(spec);
+    recorder.wait_frames(30);
+    idle.store(true, Ordering::Relaxed);
+    let steps = |log: &Log| log.frames.windows(2).map(|pair| pair[1].1 - pair[0].1).collect::<Vec<_>>();
+    let gaps = |log: &Log| steps(log).into_iter().filter(|&ns| ns > 2 * FRAME_NS).count();
+    recorder.wait("gaps", |log| (gaps(log) >= 3).then_some(()));
+    idle.store(false, Ordering::Relaxed);
+    let asleep = recorder.wait("frames", |log| Some(log.frames.len()));
+    recorder.wait_frames(asleep + 30);
+    let (steps, frames) = recorder.wait("frames", |log| Some((steps(log), log.frames.clone())));
+    reader.stop();
+    assert!(steps.iter().all(|&ns| ns <= 25 * FRAME_NS), "{steps:?}");
+    assert!(steps.iter().rev().take(20).all(|&ns| ns < 2 * FRAME_NS), "awake: {steps:?}");
+    for (pair, ns) in frames.windows(2).zip(steps) {
+        assert_eq!(pair[1].0 - pair[0].0, (ns + FRAME_NS / 2) / FRAME_NS, "what was left out counts, too");
+    }
 }
 
 #[test]

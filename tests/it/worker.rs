@@ -79,7 +79,8 @@ fn run(task: Task, seen: Vec<Vec<Rect>>, mut before: impl FnMut(usize, &ArcSwap<
     let settings = Arc::new(ArcSwap::from_pointee(Settings { task, node_id: "node".into() }));
     let observer = Box::new(CloseWhenDrained(Arc::clone(&mailbox)));
     let progress = Arc::new(Progress::default());
-    let analysis = Analysis::new(Arc::clone(&settings), Uuid::from_u128(1), 0.6, Arc::clone(&progress), observer);
+    let analysis =
+        Analysis::new(Arc::clone(&settings), Uuid::from_u128(1), 0.6, Arc::clone(&progress), Arc::default(), observer);
     let sender = mailbox.open(analysis);
     let kept = Kept::default();
     let count = seen.len();
