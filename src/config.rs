@@ -34,6 +34,9 @@ pub struct Config {
     pub workers: usize,
     pub webhook_secret_file: Option<PathBuf>,
     pub outbox_max_bytes: u64,
+    /// PEM files; with both the HTTP interface is HTTPS.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub log: LogFormat,
 }
 
@@ -71,6 +74,8 @@ struct Keys {
     workers: Option<usize>,
     webhook_secret_file: Option<PathBuf>,
     outbox_max_bytes: Option<u64>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     log: Option<LogFormat>,
 }
 
@@ -103,6 +108,8 @@ impl Config {
             workers: number(env, "WORKERS")?.or(keys.workers),
             webhook_secret_file: text(env, "WEBHOOK_SECRET_FILE")?.or(keys.webhook_secret_file),
             outbox_max_bytes: number(env, "OUTBOX_MAX_BYTES")?.or(keys.outbox_max_bytes),
+            tls_cert: text(env, "TLS_CERT")?.or(keys.tls_cert),
+            tls_key: text(env, "TLS_KEY")?.or(keys.tls_key),
             log: text(env, "LOG")?.or(keys.log),
         };
         Ok(Self::with_defaults(merged))
@@ -121,6 +128,8 @@ impl Config {
             workers: keys.workers.filter(|&n| n > 0).unwrap_or_else(cores),
             webhook_secret_file: keys.webhook_secret_file,
             outbox_max_bytes: keys.outbox_max_bytes.unwrap_or(4 << 30),
+            tls_cert: keys.tls_cert,
+            tls_key: keys.tls_key,
             log: keys.log.unwrap_or(LogFormat::Text),
         }
     }

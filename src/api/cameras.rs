@@ -80,7 +80,7 @@ async fn create(
     auth::require(identity.role.may_change_tasks(), identity.role, "add cameras")?;
     let now = clock::unix_ms();
     let row = read(&body::read(&headers, sent).await?, now, now)?;
-    match state.store.insert_camera(row.clone()).await {
+    match state.store.by(identity.actor()).insert_camera(row.clone()).await {
         Err(StoreError::Conflict { .. }) => {
             return Err(ApiError::Invalid(format!("id: there is a camera {:?} already; change it by PUT", row.id)));
         }
@@ -150,7 +150,7 @@ async fn update(
         let message = format!("id: is {:?}, expected {:?} as in the path; an id does not change", row.id, before.id);
         return Err(ApiError::Invalid(message));
     }
-    if !state.store.update_camera(row.clone()).await? {
+    if !state.store.by(identity.actor()).update_camera(row.clone()).await? {
         return Err(missing());
     }
     state.control.wake();
@@ -169,7 +169,7 @@ async fn delete(
     Extension(identity): Extension<Identity>,
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "remove cameras")?;
-    if !state.store.delete_camera(&place.camera_id).await? {
+    if !state.store.by(identity.actor()).delete_camera(&place.camera_id).await? {
         return Err(missing());
     }
     state.control.wake();

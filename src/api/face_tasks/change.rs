@@ -46,7 +46,7 @@ pub(super) async fn update(
     row.index = spec.inputs[0].index;
     row.body = spec.body_of_input(0).to_string();
     row.updated_at = clock::unix_ms();
-    if !state.store.update_task(row).await? {
+    if !state.store.by(identity.actor()).update_task(row).await? {
         return Err(gone());
     }
     state.control.wake();
@@ -88,7 +88,7 @@ async fn desire(
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "start or stop tasks")?;
     let (id, _) = scope.changeable_task(state).await?;
-    if !state.store.set_task_desired(id.as_str(), desired, clock::unix_ms()).await? {
+    if !state.store.by(identity.actor()).set_task_desired(id.as_str(), desired, clock::unix_ms()).await? {
         return Err(gone());
     }
     state.control.wake();
@@ -107,7 +107,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "delete tasks")?;
     let (id, _) = scope.changeable_task(&state).await?;
-    if !state.store.mark_task_deleting(id.as_str()).await? {
+    if !state.store.by(identity.actor()).mark_task_deleting(id.as_str()).await? {
         return Err(gone());
     }
     state.control.wake();

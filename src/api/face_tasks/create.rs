@@ -41,7 +41,7 @@ pub(super) async fn create(
     let spec = TaskSpec::parse(&body::read(&headers, body).await?)?;
     let rows: Vec<_> = (0..spec.inputs.len()).map(|position| row(&spec, position, &scope, &identity)).collect();
     let created = rows.iter().map(|row| Created { id: row.id.clone() }).collect();
-    state.store.insert_tasks(rows).await?;
+    state.store.by(identity.actor()).insert_tasks(rows).await?;
     state.control.wake();
     Ok(Json(created))
 }

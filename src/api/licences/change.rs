@@ -6,14 +6,14 @@ use rand::Rng;
 use uuid::Uuid;
 
 use super::answer::{Answer, Envelope, LicenceError, outcome};
-use super::asked::{Change, Named};
+use super::asked::{Asked, Change, Named};
 use super::params::Params;
 use super::wire::{
     CustomerBody, FeatureBody, NewSnsBody, ProductBody, SnBody, UserBody, data_items, feature_terms, some_of, text,
 };
 use crate::api::AppState;
 use crate::clock;
-use crate::store::{LicenceChange, NewSns, RequestMark, SnTerms};
+use crate::store::{LicenceChange, NewSns, SnTerms};
 
 /// Without those that people take for one another.
 const SN_LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -27,7 +27,7 @@ const DEFAULT_TYPE: &str = "LOCAL";
     request_body = ProductBody,
     responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
 pub(super) async fn add_product(State(state): State<AppState>, change: Change<ProductBody>) -> Answer {
-    apply(&state, LicenceChange::AddProduct(change.body.product()?), change.mark).await
+    apply(&state, LicenceChange::AddProduct(change.body.product()?), change.asked).await
 }
 
 /// Makes authorization codes of one product, all alike.
@@ -60,7 +60,7 @@ pub(super) async fn generate(State(state): State<AppState>, params: Params, chan
         features: feature_terms(body.features.unwrap_or_default())?,
         data: data_items(body.data.unwrap_or_default())?,
     };
-    apply(&state, LicenceChange::GenerateSns(new), change.mark).await
+    apply(&state, LicenceChange::GenerateSns(new), change.asked).await
 }
 
 /// Changes an authorization code: what is left out stays, `null` takes a limit away.
@@ -81,7 +81,7 @@ pub(super) async fn change_sn(State(state): State<AppState>, Named(sn): Named, c
         users_number: body.users_number,
     };
     let data = data_items(body.data.unwrap_or_default())?;
-    apply(&state, LicenceChange::ChangeSn { sn, terms, data }, change.mark).await
+    apply(&state, LicenceChange::ChangeSn { sn, terms, data }, change.asked).await
 }
 
 /// Sets features of an authorization code: what an item leaves out is reset.
@@ -96,7 +96,7 @@ pub(super) async fn set_features(
     change: Change<Vec<FeatureBody>>,
 ) -> Answer {
     let features = feature_terms(some_of(change.body)?)?;
-    apply(&state, LicenceChange::SetFeatures { sn, features }, change.mark).await
+    apply(&state, LicenceChange::SetFeatures { sn, features }, change.asked).await
 }
 
 /// Links users to an authorization code; a new name makes a new user.
@@ -112,7 +112,7 @@ pub(super) async fn link_users(
 ) -> Answer {
     let named = some_of(change.body)?.into_iter().map(|user| Ok((text("name", user.name)?, new_guid())));
     let users = named.collect::<Result<_, LicenceError>>()?;
-    apply(&state, LicenceChange::LinkUsers { sn, users }, change.mark).await
+    apply(&state, LicenceChange::LinkUsers { sn, users }, change.asked).await
 }
 
 /// Takes users off an authorization code; they stay users.
@@ -128,7 +128,7 @@ pub(super) async fn unlink_users(
 ) -> Answer {
     let named = some_of(change.body)?.into_iter().map(|user| text("name", user.name));
     let names = named.collect::<Result<_, _>>()?;
-    apply(&state, LicenceChange::UnlinkUsers { sn, names }, change.mark).await
+    apply(&state, LicenceChange::UnlinkUsers { sn, names }, change.asked).await
 }
 
 /// Makes or changes customers; the last one becomes the authorization code's.
@@ -143,11 +143,12 @@ pub(super) async fn set_customers(
     change: Change<Vec<CustomerBody>>,
 ) -> Answer {
     let customers = some_of(change.body)?.into_iter().map(CustomerBody::customer).collect::<Result<_, _>>()?;
-    apply(&state, LicenceChange::SetCustomers { sn, customers }, change.mark).await
+    apply(&state, LicenceChange::SetCustomers { sn, customers }, change.asked).await
 }
 
-async fn apply(state: &AppState, change: LicenceChange, mark: Option<RequestMark>) -> Answer {
-    let done = state.store.change_licences(change, mark, clock::unix_ms()).await?;
+async fn apply(state: &AppState, change: LicenceChange, asked: Asked) -> Answer {
+    let Asked { by, mark } = asked;
+    let done = state.store.by(by).change_licences(change, mark, clock::unix_ms()).await?;
     if !done.records.is_empty() {
         state.control.wake();
     }
