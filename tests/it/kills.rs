@@ -254,12 +254,14 @@ impl Cameras {
         let port = listener.local_addr().unwrap().port();
         let connected = Arc::new(Mutex::new(Vec::new()));
         let all = Arc::clone(&connected);
-        std::thread::spawn(move || {
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let accept = move || {
             for stream in listener.incoming().flatten() {
                 let all = Arc::clone(&all);
-                std::thread::spawn(move || hold(stream, &all));
+                thread("camera").spawn(move || hold(stream, &all)).unwrap();
             }
-        });
+        };
+        thread("cameras").spawn(accept).unwrap();
         Self { port, connected }
     }
 

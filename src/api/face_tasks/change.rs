@@ -21,7 +21,7 @@ use crate::task_json::TaskSpec;
 const RELEASE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Changes a task: a whole body, with one input. It restarts if it runs.
-#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks", operation_id = "update_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     request_body(content = ref("#/components/schemas/TaskBody"), content_type = "application/json", description = "docs/api.md, Create"),
@@ -55,7 +55,7 @@ pub(super) async fn update(
 }
 
 /// The task shall run.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/start", tag = "tasks",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/start", tag = "tasks", operation_id = "start_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -68,7 +68,7 @@ pub(super) async fn start(
 }
 
 /// The task shall not run; it stays.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/stop", tag = "tasks",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/stop", tag = "tasks", operation_id = "stop_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -96,7 +96,7 @@ async fn desire(
 }
 
 /// Lets the camera go, then forgets the task. Killed in between, the service goes on with it at its next start.
-#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks", operation_id = "delete_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]

@@ -15,7 +15,7 @@ use crate::store::audit::AUDIT;
 /// All entries, a page of them, the oldest first.
 #[utoipa::path(get, path = "/bitanswer/api/audit", tag = "audit", operation_id = "audit",
     params(("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn traverse(
     State(state): State<AppState>,
     Extension(identity): Extension<Identity>,
@@ -28,8 +28,8 @@ pub(super) async fn traverse(
 /// Entries that match. Query id, time, who, keyId, requestId, action, kind, object; sort id, time, who, object.
 #[utoipa::path(post, path = "/bitanswer/api/audit/data", tag = "audit", operation_id = "search_audit",
     params(("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    request_body = SearchBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = SearchBody, example = json!({"querys": [{"name": "kind", "op": "=", "values": ["task", "camera"]}], "sorts": [{"name": "id", "order": "DESC"}]})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn search(
     State(state): State<AppState>,
     Extension(identity): Extension<Identity>,

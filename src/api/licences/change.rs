@@ -24,8 +24,8 @@ const DEFAULT_TYPE: &str = "LOCAL";
 /// Adds a product, with a template `Default`.
 #[utoipa::path(post, path = "/bitanswer/api/products", tag = "licences", operation_id = "add_product",
     params(("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = ProductBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = ProductBody, example = json!({"productName": "gate-cameras", "features": [{"name": "face-extraction", "featureId": 1, "version": "1", "value": 1}]})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn add_product(State(state): State<AppState>, change: Change<ProductBody>) -> Answer {
     apply(&state, LicenceChange::AddProduct(change.body.product()?), change.asked).await
 }
@@ -35,8 +35,8 @@ pub(super) async fn add_product(State(state): State<AppState>, change: Change<Pr
     params(("count" = u32, Query, minimum = 1, maximum = 100), ("productName" = Option<String>, Query),
         ("templateName" = Option<String>, Query),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = NewSnsBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = NewSnsBody, example = json!({"product": {"productName": "demo"}, "concurrentNumber": 4, "expirationDays": 365, "data": [{"name": "site", "value": "north"}]})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn generate(State(state): State<AppState>, params: Params, change: Change<NewSnsBody>) -> Answer {
     let (count, body) = (params.count(1, 100)?, change.body);
     body.refuse_dates()?;
@@ -67,8 +67,8 @@ pub(super) async fn generate(State(state): State<AppState>, params: Params, chan
 #[utoipa::path(patch, path = "/bitanswer/api/sns/{sn}", tag = "licences", operation_id = "change_sn",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = SnBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = SnBody, example = json!({"status": 0, "concurrentNumber": 2, "expirationDays": null})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn change_sn(State(state): State<AppState>, Named(sn): Named, change: Change<SnBody>) -> Answer {
     let body = change.body;
     if body.status.is_some_and(|status| status > 1) {
@@ -88,8 +88,8 @@ pub(super) async fn change_sn(State(state): State<AppState>, Named(sn): Named, c
 #[utoipa::path(post, path = "/bitanswer/api/sns/{sn}/features", tag = "licences", operation_id = "set_sn_features",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<FeatureBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<FeatureBody>, example = json!([{"name": "face-extraction", "value": 1}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn set_features(
     State(state): State<AppState>,
     Named(sn): Named,
@@ -103,8 +103,8 @@ pub(super) async fn set_features(
 #[utoipa::path(post, path = "/bitanswer/api/sns/{sn}/users", tag = "licences", operation_id = "link_sn_users",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<UserBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<UserBody>, example = json!([{"name": "the caretaker"}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn link_users(
     State(state): State<AppState>,
     Named(sn): Named,
@@ -119,8 +119,8 @@ pub(super) async fn link_users(
 #[utoipa::path(delete, path = "/bitanswer/api/sns/{sn}/users", tag = "licences", operation_id = "unlink_sn_users",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<UserBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<UserBody>, example = json!([{"name": "the caretaker"}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn unlink_users(
     State(state): State<AppState>,
     Named(sn): Named,
@@ -135,8 +135,8 @@ pub(super) async fn unlink_users(
 #[utoipa::path(post, path = "/bitanswer/api/sns/{sn}/customers", tag = "licences", operation_id = "set_sn_customers",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<CustomerBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<CustomerBody>, example = json!([{"name": "the station", "referenceId": "s-1", "city": "Basel"}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn set_customers(
     State(state): State<AppState>,
     Named(sn): Named,
