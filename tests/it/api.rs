@@ -142,7 +142,7 @@ pub fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
     assert!(json["error_msg"].as_str().unwrap().contains(words), "{words:?} is not in {json}");
 }
 
-fn row(number: u128, name: &str, at: i64) -> TaskRow {
+pub fn row(number: u128, name: &str, at: i64) -> TaskRow {
     let mut body = sample();
     body["name"] = json!(name);
     TaskRow {

@@ -4,9 +4,11 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use face_edge::api::keys::Role;
+use face_edge::store::audit::AUDIT as AUDIT_LOG;
+use face_edge::store::{Actor, Cell, Search, Store, TaskRow};
 use serde_json::{Value, json};
 
-use crate::api::{App, TASKS, sample};
+use crate::api::{App, TASKS, row, sample};
 
 const AUDIT: &str = "/bitanswer/api/audit";
 const CAMERAS: &str = "/v2/p1/services/c-face-edge/cameras";
@@ -146,4 +148,29 @@ async fn it_is_for_admins_and_paged() {
             );
         }
     }
+}
+
+#[test]
+fn so_are_the_tasks_of_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let by_files = store.by(Actor::local("tasks-dir"));
+    let file = |url: &str| TaskRow {
+        file: Some("/tasks/door.json".into()),
+        body: json!({"input": {"data": [{"url": url}]}}).to_string(),
+        ..row(7, "door", 0)
+    };
+    for rows in [vec![file("rtsp://h/1")], vec![file("rtsp://u:hunter2@h/2")], vec![]] {
+        by_files.follow_task_files(rows.clone()).wait().unwrap();
+        by_files.follow_task_files(rows).wait().unwrap();
+    }
+    let page = store.audit(Search::traverse(&AUDIT_LOG, 0, 50).unwrap()).wait().unwrap();
+    let text = |record: &face_edge::store::Record, name: &str| match record.get(name) {
+        Some(Cell::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let noted: Vec<_> = page.records.iter().map(|entry| (text(entry, "who"), text(entry, "action"))).collect();
+    let expected = ["create", "update", "delete"].map(|action| ("tasks-dir".to_owned(), action.to_owned()));
+    assert_eq!(noted, expected);
+    assert!(page.records.iter().all(|entry| !text(entry, "after").contains("hunter2")));
 }
