@@ -7,7 +7,7 @@ CARGO ?= cargo
 help:
 	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
 	@echo "make test    format, lints, and every test"
-	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, end_to_end"
+	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, control_plane, end_to_end"
 	@echo "make build   the release binary, target/release/face-edge"
 	@echo "make setup   Debian packages and ONNX Runtime, nothing else"
 	@echo "make fmt     formats the source"

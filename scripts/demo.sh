@@ -60,11 +60,9 @@ service=$!
 wait_for "the service" 20 curl -fsS http://127.0.0.1:8800/readyz
 wait_for "the camera" 120 grep -q rtsp:// "$work/camera.log"
 
-# Its licence is that of another installation: without one the task takes its channel from the default licence.
-sed '/"resource_order_id"/d' examples/task-sample.json >"$work/task.json"
 echo "demo: creating the task of examples/task-sample.json"
 curl -fsS -X POST http://127.0.0.1:8800/v2/demo/services/c-face-edge/tasks \
-    -H "X-Auth-Token: $FACE_EDGE_TOKEN" -H 'Content-Type: application/json' --data @"$work/task.json"
+    -H "X-Auth-Token: $FACE_EDGE_TOKEN" -H 'Content-Type: application/json' --data @examples/task-sample.json
 echo
 sleep "$seconds"
 

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::analysts::Analysts;
 use crate::api::keys::{KeyEnv, Keys};
+use crate::api::tls::Tls;
 use crate::api::{self, AppState};
 use crate::channel::Site;
 use crate::config::{Config, IdleDecode, read_secret_file};
@@ -20,6 +21,7 @@ use crate::deliver::{Dispatcher, DispatcherSettings, Signer, Waker, Webhook, Web
 use crate::detect::{Catalog, Runtime};
 use crate::domain::{Message, Task};
 use crate::media;
+use crate::seal::Seal;
 use crate::status::Status;
 use crate::store::{Limits, OutputTarget, Store};
 use crate::supervisor::{Duties, Supervisor};
@@ -50,10 +52,12 @@ struct Parts {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 struct Http {
     address: SocketAddr,
+    tls: Option<Tls>,
     stop: watch::Sender<bool>,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -62,13 +66,17 @@ impl App {
     /// In order: what may fail because of this machine first, then the store, then what uses it, the cameras last.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         // Before anybody can be told that the service is ready.
-        let signals =
-            Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        let signals = Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        };
         media::init()?;
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
         let catalog = Catalog::open(config.models.as_deref())?;
         let model = Arc::new(catalog.load(config.model.as_deref().unwrap_or(DEFAULT_MODEL))?);
         let secret = webhook_secret(config)?;
+        let tls = tls(config)?;
         if let Some(folder) = &config.tasks
             && !folder.is_dir()
         {
@@ -79,6 +87,7 @@ impl App {
         let limits = Limits { max_picture_bytes: config.outbox_max_bytes, ..Limits::default() };
         let store = Store::open_with(&config.data_dir, limits)
             .with_context(|| format!("the data folder {}", config.data_dir.display()))?;
+        let seal = Arc::new(Seal::of_folder(&config.data_dir)?);
         let (keys, listen) = tokio::task::block_in_place(|| keys(&store, config.listen))?;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
 
@@ -102,11 +111,11 @@ impl App {
             store,
             status,
             control: supervisor.remote(),
-            keys: Arc::new(keys),
+            keys: Arc::new(keys.sealed_by(seal)),
             metrics: metrics.clone(),
             edge_pool_id: config.edge_pool_id.as_str().into(),
         };
-        let http = Http::start(listener, state, metrics)?;
+        let http = Http::start(listener, tls, state, metrics)?;
         tracing::info!(address = %http.address, model = model.entry.alias, node = config.node_id, "face-edge is ready");
         Ok(Self { parts: Parts { supervisor, analysts, dispatcher, http, stopping }, signals })
     }
@@ -115,12 +124,15 @@ impl App {
         self.parts.http.address
     }
 
-    /// Until SIGINT or SIGTERM; a second one ends the process at once.
+    /// Until SIGINT or SIGTERM; a second one ends the process at once. SIGHUP reads the certificate again.
     pub async fn run_until_signal(self) -> anyhow::Result<()> {
-        let Self { parts, signals: Signals { mut interrupt, mut terminate } } = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let Self { parts, signals: Signals { mut interrupt, mut terminate, mut hangup } } = self;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => parts.http.reload(),
+            }
         }
         tracing::info!("stopping; a second signal ends at once");
         tokio::select! {
@@ -149,13 +161,19 @@ impl Parts {
 }
 
 impl Http {
-    fn start(listener: TcpListener, state: AppState, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+    fn start(
+        listener: TcpListener,
+        tls: Option<Tls>,
+        state: AppState,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        let for_reload = tls.clone();
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(false);
         let mut upkeep = tokio::time::interval(UPKEEP);
         let task = tokio::spawn(async move {
             let mut until = stopped.clone();
-            let server = api::serve(listener, state, async move {
+            let server = api::serve(listener, tls, state, async move {
                 // An error means that the sender is gone: stop as well.
                 let _ = until.wait_for(|stop| *stop).await;
             });
@@ -168,7 +186,15 @@ impl Http {
                 }
             }
         });
-        Ok(Self { address, stop, task })
+        Ok(Self { address, tls: for_reload, stop, task })
+    }
+
+    fn reload(&self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+            None => {}
+        }
     }
 
     async fn stop(self) {
@@ -194,6 +220,15 @@ fn keys(store: &Store, listen: SocketAddr) -> anyhow::Result<(Keys, SocketAddr)>
         println!("first admin key, shown this once: {key}");
     }
     Ok((bootstrap.keys, address))
+}
+
+fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Ok(Some(Tls::load(cert, key)?)),
+        (None, None) => Ok(None),
+        (Some(_), None) => bail!("tls_cert is set and tls_key is not: set both for HTTPS, or neither"),
+        (None, Some(_)) => bail!("tls_key is set and tls_cert is not: set both for HTTPS, or neither"),
+    }
 }
 
 fn webhook_secret(config: &Config) -> anyhow::Result<Option<Signer>> {

@@ -35,6 +35,9 @@ pub struct Config {
     pub webhook_secret_file: Option<PathBuf>,
     pub outbox_max_bytes: u64,
     pub idle_decode: IdleDecode,
+    /// PEM files; with both the HTTP interface is HTTPS.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub log: LogFormat,
 }
 
@@ -81,6 +84,8 @@ struct Keys {
     webhook_secret_file: Option<PathBuf>,
     outbox_max_bytes: Option<u64>,
     idle_decode: Option<IdleDecode>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     log: Option<LogFormat>,
 }
 
@@ -114,6 +119,8 @@ impl Config {
             webhook_secret_file: text(env, "WEBHOOK_SECRET_FILE")?.or(keys.webhook_secret_file),
             outbox_max_bytes: number(env, "OUTBOX_MAX_BYTES")?.or(keys.outbox_max_bytes),
             idle_decode: text(env, "IDLE_DECODE")?.or(keys.idle_decode),
+            tls_cert: text(env, "TLS_CERT")?.or(keys.tls_cert),
+            tls_key: text(env, "TLS_KEY")?.or(keys.tls_key),
             log: text(env, "LOG")?.or(keys.log),
         };
         Ok(Self::with_defaults(merged))
@@ -133,6 +140,8 @@ impl Config {
             webhook_secret_file: keys.webhook_secret_file,
             outbox_max_bytes: keys.outbox_max_bytes.unwrap_or(4 << 30),
             idle_decode: keys.idle_decode.unwrap_or(IdleDecode::All),
+            tls_cert: keys.tls_cert,
+            tls_key: keys.tls_key,
             log: keys.log.unwrap_or(LogFormat::Text),
         }
     }

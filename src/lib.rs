@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod media;
 pub mod motion;
 pub mod rules;
+pub mod seal;
 pub mod sim;
 pub mod snapshot;
 pub mod status;

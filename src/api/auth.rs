@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::keys::{Identity, Role};
+use super::layers::RequestId;
 use super::{ApiError, AppState, body, signing};
 use crate::clock;
 
@@ -28,13 +29,18 @@ pub async fn authenticate(State(state): State<AppState>, request: Request, next:
             }
         }
     };
-    let Some(identity) = identity else {
+    let Some(mut identity) = identity else {
         metrics::counter!("face_edge_auth_failures_total").increment(1);
         tracing::warn!(%peer, "a wrong key was refused");
         tokio::time::sleep(state.keys.throttle.wrong(peer, clock::monotonic())).await;
         return Err(ApiError::Unauthorized("this key or signature is not known, was revoked, or is out of date"));
     };
     state.keys.throttle.right(peer);
+    if let Err(again_in) = state.keys.rates.take(&identity.key, clock::monotonic()) {
+        metrics::counter!("face_edge_rate_limited_total").increment(1);
+        return Err(ApiError::TooOften { again_in });
+    }
+    identity.request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     request.extensions_mut().insert(identity);
     Ok(next.run(request).await)
 }
@@ -50,9 +56,13 @@ pub fn require(allowed: bool, role: Role, deed: &str) -> Result<(), ApiError> {
 async fn signed(state: &AppState, request: Request) -> Result<(Option<Identity>, Request), ApiError> {
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream).await?;
-    let secret = |access_key: &str| state.keys.pair(access_key).map(|pair| pair.secret_key.clone());
-    let verified = signing::verify(&parts, &bytes, clock::unix_ms(), secret);
-    let identity = verified.map(|access_key| Identity { name: access_key, role: Role::Admin });
+    let now = clock::unix_ms();
+    let signer = match signing::access_key(&parts.headers) {
+        Some(access_key) => state.keys.signer(access_key, now).await?,
+        None => None,
+    };
+    let holds = |secret: &str| signing::verify(&parts, &bytes, now, secret);
+    let identity = signer.filter(|signer| holds(&signer.secret_key)).map(|signer| signer.identity);
     Ok((identity, Request::from_parts(parts, Body::from(bytes))))
 }
 

@@ -66,7 +66,7 @@ struct CameraList {
 }
 
 /// Adds a camera.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/cameras", tag = "cameras",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/cameras", tag = "cameras", operation_id = "create_camera",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge")),
     request_body(content = CameraBody, content_type = "application/json"),
     responses((status = 201, body = Camera), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -80,7 +80,7 @@ async fn create(
     auth::require(identity.role.may_change_tasks(), identity.role, "add cameras")?;
     let now = clock::unix_ms();
     let row = read(&body::read(&headers, sent).await?, now, now)?;
-    match state.store.insert_camera(row.clone()).await {
+    match state.store.by(identity.actor()).insert_camera(row.clone()).await {
         Err(StoreError::Conflict { .. }) => {
             return Err(ApiError::Invalid(format!("id: there is a camera {:?} already; change it by PUT", row.id)));
         }
@@ -90,7 +90,7 @@ async fn create(
 }
 
 /// Cameras, ordered by id.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/cameras", tag = "cameras",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/cameras", tag = "cameras", operation_id = "list_cameras",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("name_like" = Option<String>, Query, description = "contained in the name"),
         ("offset" = Option<u32>, Query, maximum = 100000),
@@ -115,7 +115,7 @@ async fn list(
 }
 
 /// One camera.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/cameras/{camera_id}", tag = "cameras",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/cameras/{camera_id}", tag = "cameras", operation_id = "show_camera",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("camera_id" = String, Path)),
     responses((status = 200, body = Camera), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -130,7 +130,7 @@ async fn show(
 }
 
 /// Changes a camera: a whole body with the same id. Tasks that use it open it anew.
-#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/cameras/{camera_id}", tag = "cameras",
+#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/cameras/{camera_id}", tag = "cameras", operation_id = "update_camera",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("camera_id" = String, Path)),
     request_body(content = CameraBody, content_type = "application/json"),
@@ -150,7 +150,7 @@ async fn update(
         let message = format!("id: is {:?}, expected {:?} as in the path; an id does not change", row.id, before.id);
         return Err(ApiError::Invalid(message));
     }
-    if !state.store.update_camera(row.clone()).await? {
+    if !state.store.by(identity.actor()).update_camera(row.clone()).await? {
         return Err(missing());
     }
     state.control.wake();
@@ -158,7 +158,7 @@ async fn update(
 }
 
 /// Removes a camera. Tasks that use it stop as START_FAILED.
-#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/cameras/{camera_id}", tag = "cameras",
+#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/cameras/{camera_id}", tag = "cameras", operation_id = "delete_camera",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("camera_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -169,7 +169,7 @@ async fn delete(
     Extension(identity): Extension<Identity>,
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "remove cameras")?;
-    if !state.store.delete_camera(&place.camera_id).await? {
+    if !state.store.by(identity.actor()).delete_camera(&place.camera_id).await? {
         return Err(missing());
     }
     state.control.wake();

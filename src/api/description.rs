@@ -7,11 +7,12 @@ use utoipa::openapi::OpenApi;
 use super::face_tasks::{SERVICE_NAME, schema};
 
 /// Everything that needs a key may answer these: status, meaning, code, message.
-const ERRORS: [(&str, &str, &str, &str); 6] = [
+const ERRORS: [(&str, &str, &str, &str); 7] = [
     ("400", "project id, parameter or body is wrong", "IVA.0004", "limit: is \"0\", expected a number from 1 to 1000"),
     ("401", "key or signature missing or wrong", "IVA.0001", "the key is missing or wrong"),
     ("403", "not allowed", "IVA.0009", "not allowed: a key of the role viewer may not delete tasks"),
     ("404", "there is no such thing", "IVA.0005", "there is no such task in this project"),
+    ("429", "this key asks too often", "IVA.0010", "this key asks too often; it may again in 1 s"),
     ("500", "our fault", "IVA.0006", "something went wrong here, and it is not your fault"),
     ("503", "not available now", "IVA.0010", "not available now: the disk under the data folder is full"),
 ];
@@ -26,6 +27,13 @@ const KEY_HEADERS: [(&str, &str); 4] = [
 
 /// The paths that are completed; others say everything themselves.
 const COMPLETED: &str = "/v2/{project_id}";
+
+/// What makes a thing, where its id stands in the answer, the place of the path that it fills, and the calls that then
+/// lead to it.
+const MAKERS: [(&str, &str, &str, &[&str]); 2] = [
+    ("create_task", "/0/id", "task_id", &["show_task", "update_task", "start_task", "stop_task", "delete_task"]),
+    ("create_camera", "/id", "camera_id", &["show_camera", "update_camera", "delete_camera"]),
+];
 
 /// The document as it is served.
 pub fn complete(generated: &OpenApi) -> Value {
@@ -42,6 +50,11 @@ pub fn complete(generated: &OpenApi) -> Value {
 
 fn complete_operation(operation: &mut Value) {
     operation["security"] = requirements();
+    let maker = MAKERS.iter().find(|(id, ..)| operation["operationId"] == *id);
+    if let (Some((_, id, place, calls)), Some(responses)) = (maker, operation["responses"].as_object_mut()) {
+        let made = responses.iter_mut().find(|(status, _)| status.starts_with('2'));
+        made.into_iter().for_each(|(_, response)| response["links"] = links(id, place, calls));
+    }
     for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default();
         if let Some(schema) = parameter_schema(name) {
@@ -56,6 +69,18 @@ fn complete_operation(operation: &mut Value) {
             responses.insert(status.to_owned(), error_response(meaning, code, message));
         }
     }
+}
+
+fn links(id: &str, place: &str, calls: &[&str]) -> Value {
+    let link = |call: &&str| {
+        let path = |name: &str| format!("$request.path.{name}");
+        let parameters = json!({
+            "project_id": path("project_id"), "service_name": path("service_name"),
+            place: format!("$response.body#{id}"),
+        });
+        ((*call).to_owned(), json!({"operationId": call, "parameters": parameters}))
+    };
+    Value::Object(calls.iter().map(link).collect())
 }
 
 fn error_response(meaning: &str, code: &str, message: &str) -> Value {

@@ -1,7 +1,9 @@
 //! The one error body: `{"error_code":"IVA.0004","error_msg":"…"}`, and which HTTP status goes with which code.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,6 +29,8 @@ pub enum ApiError {
     Forbidden(String),
     #[error("{0}")]
     Unavailable(String),
+    #[error("this key asks too often; it may again in {} s", seconds(*.again_in))]
+    TooOften { again_in: Duration },
     #[error("over the specification: {0}")]
     OverSpecification(String),
     #[error("the body is larger than {limit_bytes} bytes, which is the most that is read here")]
@@ -55,6 +59,7 @@ impl ApiError {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "IVA.0006"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "IVA.0009"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "IVA.0010"),
+            Self::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, "IVA.0010"),
             Self::OverSpecification(_) => (StatusCode::BAD_REQUEST, "IVA.0011"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "IVA.0011"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "IVA.0004"),
@@ -66,11 +71,25 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error_code) = self.code();
         let mut response = (status, Json(ErrorBody { error_code, error_msg: self.to_string() })).into_response();
-        if matches!(self, Self::TooLarge { .. }) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+        response.headers_mut().extend(self.header());
         response
     }
+}
+
+impl ApiError {
+    /// What goes with it beside its body.
+    pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::TooLarge { .. } => Some((header::CONNECTION, HeaderValue::from_static("close"))),
+            Self::TooOften { again_in } => Some((header::RETRY_AFTER, seconds(*again_in).into())),
+            _ => None,
+        }
+    }
+}
+
+/// Whole ones, not 0: Retry-After knows no others.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1) as u64
 }
 
 impl From<TaskProblem> for ApiError {

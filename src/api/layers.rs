@@ -18,6 +18,10 @@ use crate::clock;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// The id under which the log, the answer and the log of changes know a request; an extension of it.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
 /// The outermost layer stands last.
 pub fn around(router: Router) -> Router {
     router
@@ -56,8 +60,10 @@ async fn limit_time(request: Request, next: Next) -> Response {
 }
 
 /// Logs and counts by route, never by address: addresses hold ids, and queries hold what people search for.
-async fn observe(request: Request, next: Next) -> Response {
+async fn observe(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
+    let text = id.to_str().unwrap_or_default().to_owned();
+    request.extensions_mut().insert(RequestId(text));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %method, route);

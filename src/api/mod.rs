@@ -13,9 +13,11 @@ pub mod face_tasks;
 pub mod keys;
 mod layers;
 mod licences;
+pub mod rates;
 mod signing;
 mod system;
 mod throttle;
+pub mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
@@ -33,6 +36,7 @@ use crate::domain::TaskId;
 use crate::status::Status;
 use crate::store::Store;
 use keys::Keys;
+use tls::Tls;
 
 pub use error::ApiError;
 
@@ -61,14 +65,18 @@ pub struct AppState {
 #[openapi(info(title = "face-edge", description = "Faces from cameras, sent on once, at the right moment."))]
 struct Description;
 
-/// Serves until `stop` is done and the open requests have ended.
+/// Serves until `stop` is done and the open requests have ended. With `tls` it is HTTPS.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     state: AppState,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop).await
+    match tls {
+        None => axum::serve(listener, service).with_graceful_shutdown(stop).await,
+        Some(tls) => axum::serve(tls.listen(listener)?.tap_io(|_| {}), service).with_graceful_shutdown(stop).await,
+    }
 }
 
 /// The whole interface. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that wrong keys are

@@ -8,11 +8,12 @@ use chrono::{DateTime, SecondsFormat};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::api::keys::{Role, create};
+use crate::api::keys::{Role, create, create_pair};
 use crate::clock;
 use crate::config::Config;
 use crate::domain::UnixMs;
-use crate::store::{KeyRow, Store};
+use crate::seal::Seal;
+use crate::store::{Actor, KeyRow, Store};
 
 /// Make, list and revoke API keys
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,9 @@ enum Command {
         /// Whom it is for; shown in lists and as the creator of tasks
         #[arg(long, default_value = "unnamed")]
         name: String,
+        /// A pair that signs requests (access key and secret key), for clients of the published SDK
+        #[arg(long)]
+        signing: bool,
     },
     /// All keys, revoked ones included
     #[command(after_help = "Example: face-edge keys list --json")]
@@ -76,16 +80,27 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Some(data_dir) => data_dir.clone(),
         None => Config::load(None)?.data_dir,
     };
-    let store = open(&data_dir, &args.command)?;
+    let store = open(&data_dir, &args.command)?.by(Actor::local("face-edge keys"));
     match &args.command {
-        Command::Create { role, name } => {
-            let (role, key) = (Role::from(*role), create(&store, name, (*role).into())?);
+        Command::Create { role, name, signing } => {
+            let role = Role::from(*role);
+            let (id, shown, made) = if *signing {
+                let pair = create_pair(&store, &Seal::of_folder(&data_dir)?, name, role)?;
+                let secrets = json!({"access_key": pair.access_key, "secret_key": pair.secret_key});
+                (pair.access_key.clone(), format!("{}:{}", pair.access_key, pair.secret_key), secrets)
+            } else {
+                let key = create(&store, name, role)?;
+                (key.id, key.key.clone(), json!({"key": key.key}))
+            };
             if args.json {
-                let made = json!({"id": key.id, "name": name, "role": role.as_str(), "key": key.key});
-                return Ok(writeln!(out, "{made:#}")?);
+                let mut all = json!({"id": id, "name": name, "role": role.as_str()});
+                all.as_object_mut()
+                    .into_iter()
+                    .for_each(|all| all.extend(made.as_object().cloned().unwrap_or_default()));
+                return Ok(writeln!(out, "{all:#}")?);
             }
-            writeln!(out, "{}", key.key)?;
-            eprintln!("key {} of the role {}; it is not shown again", key.id, role.as_str());
+            writeln!(out, "{shown}")?;
+            eprintln!("key {id} of the role {}; it is not shown again", role.as_str());
         }
         Command::List => list(&store.keys().wait()?, args.json, out)?,
         Command::Revoke { id } => {
@@ -114,19 +129,19 @@ fn list(rows: &[KeyRow], json: bool, out: &mut dyn Write) -> io::Result<()> {
     if json {
         return writeln!(out, "{:#}", rows.iter().map(as_json).collect::<Value>());
     }
-    writeln!(out, "{:<14}{:<10}{:<22}{:<22}{:<9}NAME", "ID", "ROLE", "CREATED", "LAST USED", "STATE")?;
+    writeln!(out, "{:<22}{:<10}{:<22}{:<22}{:<9}NAME", "ID", "ROLE", "CREATED", "LAST USED", "STATE")?;
     for row in rows {
         let state = if row.revoked_at.is_some() { "revoked" } else { "active" };
         let used = row.last_used_at.map_or_else(|| "never".to_owned(), rfc3339);
         let created = rfc3339(row.created_at);
-        writeln!(out, "{:<14}{:<10}{created:<22}{used:<22}{state:<9}{}", row.id, row.role, row.name)?;
+        writeln!(out, "{:<22}{:<10}{created:<22}{used:<22}{state:<9}{}", row.id, row.role, row.name)?;
     }
     Ok(())
 }
 
 fn as_json(row: &KeyRow) -> Value {
     json!({
-        "id": row.id, "name": row.name, "role": row.role, "created_at": rfc3339(row.created_at),
+        "id": row.id, "name": row.name, "role": row.role, "signing": row.sealed.is_some(), "created_at": rfc3339(row.created_at),
         "last_used_at": row.last_used_at.map(rfc3339), "revoked_at": row.revoked_at.map(rfc3339),
     })
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::Store;
 use super::error::StoreError;
-use super::writer::Op;
+use super::writer::{Job, Op};
 
 /// Where the writer puts an answer, after the commit.
 pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -38,7 +38,7 @@ impl<T: Send + 'static> Call<T> {
     pub fn wait(self) -> Result<T, StoreError> {
         match self.0 {
             Kind::Write { store, op, answer } => {
-                store.queue().blocking_send(op).map_err(|_| StoreError::Closed)?;
+                store.queue().blocking_send(Job { op, by: store.by.clone() }).map_err(|_| StoreError::Closed)?;
                 answer.blocking_recv().unwrap_or(Err(StoreError::Closed))
             }
             Kind::Read(job) => job(),
@@ -48,7 +48,7 @@ impl<T: Send + 'static> Call<T> {
     async fn run(self) -> Result<T, StoreError> {
         match self.0 {
             Kind::Write { store, op, answer } => {
-                store.queue().send(op).await.map_err(|_| StoreError::Closed)?;
+                store.queue().send(Job { op, by: store.by.clone() }).await.map_err(|_| StoreError::Closed)?;
                 answer.await.unwrap_or(Err(StoreError::Closed))
             }
             Kind::Read(job) => tokio::task::spawn_blocking(job).await.unwrap_or(Err(StoreError::Closed)),

@@ -1,4 +1,5 @@
-//! API keys: who may ask. Only a hash of the secret is stored.
+//! API keys: who may ask. Only a hash of a key is stored; the secret of a signing pair, which has to be read again to
+//! check a signature, is stored sealed.
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
@@ -11,6 +12,8 @@ pub struct KeyRow {
     pub name: String,
     pub role: String,
     pub hash: Vec<u8>,
+    /// The secret key of a signing pair, whose access key is the id.
+    pub sealed: Option<Vec<u8>>,
     pub created_at: UnixMs,
     pub revoked_at: Option<UnixMs>,
     pub last_used_at: Option<UnixMs>,
@@ -24,10 +27,11 @@ impl std::fmt::Debug for KeyRow {
 
 pub fn insert(connection: &Connection, row: &KeyRow) -> Result<(), StoreError> {
     connection.execute(
-        "INSERT INTO api_keys (id, name, role, hash, created_at, revoked_at, last_used_at)
-         VALUES (:id, :name, :role, :hash, :created_at, :revoked_at, :last_used_at)",
+        "INSERT INTO api_keys (id, name, role, hash, sealed, created_at, revoked_at, last_used_at)
+         VALUES (:id, :name, :role, :hash, :sealed, :created_at, :revoked_at, :last_used_at)",
         named_params! {
-            ":id": row.id, ":name": row.name, ":role": row.role, ":hash": row.hash, ":created_at": row.created_at.0,
+            ":id": row.id, ":name": row.name, ":role": row.role, ":hash": row.hash, ":sealed": row.sealed,
+            ":created_at": row.created_at.0,
             ":revoked_at": row.revoked_at.map(|t| t.0), ":last_used_at": row.last_used_at.map(|t| t.0),
         },
     )?;
@@ -61,6 +65,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
         name: row.get("name")?,
         role: row.get("role")?,
         hash: row.get("hash")?,
+        sealed: row.get("sealed")?,
         created_at: UnixMs(row.get("created_at")?),
         revoked_at: row.get::<_, Option<i64>>("revoked_at")?.map(UnixMs),
         last_used_at: row.get::<_, Option<i64>>("last_used_at")?.map(UnixMs),

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 use serde::{Deserialize, Serialize};
 
+use super::audit::{By, Subject, noted};
 use super::error::StoreError;
 use super::licences::{PRODUCTS, SNS, product_id, sn_id};
 use super::record::Record;
@@ -142,6 +143,21 @@ pub enum Refusal {
     TooManyUsers,
 }
 
+impl LicenceChange {
+    /// What the log of changes calls it, and what it is about.
+    fn subject(&self) -> (&'static str, Subject, Vec<&str>) {
+        match self {
+            Self::AddProduct(product) => ("create", Subject::Product, vec![&product.name]),
+            Self::GenerateSns(new) => ("create", Subject::Sn, new.sns.iter().map(String::as_str).collect()),
+            Self::ChangeSn { sn, .. } => ("update", Subject::Sn, vec![sn]),
+            Self::SetFeatures { sn, .. } => ("set_features", Subject::Sn, vec![sn]),
+            Self::LinkUsers { sn, .. } => ("link_users", Subject::Sn, vec![sn]),
+            Self::UnlinkUsers { sn, .. } => ("unlink_users", Subject::Sn, vec![sn]),
+            Self::SetCustomers { sn, .. } => ("set_customers", Subject::Sn, vec![sn]),
+        }
+    }
+}
+
 /// An item's record, or why it was refused.
 pub(super) type Item = Result<Record, Refused>;
 
@@ -160,11 +176,13 @@ impl Outcome {
 
 pub fn run(
     c: &Connection,
+    by: &By,
     change: &LicenceChange,
     mark: Option<&RequestMark>,
     now: UnixMs,
 ) -> Result<Outcome, StoreError> {
-    let Some(mark) = mark else { return apply(c, change, now.secs()) };
+    let carry_out = || noted(c, by, change.subject(), |c| apply(c, change, now.secs()));
+    let Some(mark) = mark else { return carry_out() };
     c.prepare_cached("DELETE FROM answered_requests WHERE at_s <= ?1")?.execute([now.secs() - DAY_S])?;
     let before: Option<(Vec<u8>, String)> = c
         .prepare_cached("SELECT fingerprint, answer FROM answered_requests WHERE request = ?1")?
@@ -177,7 +195,7 @@ pub fn run(
         }
         return serde_json::from_str(&answer).map_err(|error| StoreError::Other { detail: error.to_string() });
     }
-    let outcome = apply(c, change, now.secs())?;
+    let outcome = carry_out()?;
     if !outcome.records.is_empty() {
         let answer =
             serde_json::to_string(&outcome).map_err(|error| StoreError::Other { detail: error.to_string() })?;

@@ -15,11 +15,13 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+pub mod audit;
 mod body;
 mod call;
 mod cameras;
 mod channels;
 mod claim;
+mod crash;
 mod error;
 mod eviction;
 mod keys;
@@ -30,12 +32,14 @@ mod migrations;
 mod outbox;
 mod query;
 mod record;
+mod redact;
 mod registry;
 mod sn_parts;
 mod target;
 mod to_run;
 mod writer;
 
+pub use audit::Actor;
 pub use call::Call;
 pub use cameras::{CameraQuery, CameraRow};
 pub use channels::{ChannelRequest, DEFAULT_SN};
@@ -59,7 +63,8 @@ pub use to_run::ToRun;
 
 use crate::clock;
 use crate::domain::{Message, UnixMs, Verdict};
-use writer::Op;
+use audit::By;
+use writer::{Job, Op};
 
 const FILE_NAME: &str = "face-edge.db";
 const LOCK_NAME: &str = "face-edge.lock";
@@ -70,13 +75,14 @@ const READERS: usize = 4;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    by: By,
 }
 
 struct Inner {
     path: PathBuf,
     limits: Limits,
     // Taken when closing, so that the writer sees the end of its queue.
-    queue: Option<mpsc::Sender<Op>>,
+    queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     readers: Mutex<Vec<Connection>>,
     /// Held as long as the store is open; the system lets go of it with the process.
@@ -119,14 +125,19 @@ impl Store {
         }
         let (queue, writer) = writer::start(connection)?;
         let (queue, writer, readers) = (Some(queue), Some(writer), Mutex::new(Vec::new()));
-        Ok(Self { inner: Arc::new(Inner { path, limits, queue, writer, readers, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { path, limits, queue, writer, readers, _lock: lock }), by: None })
     }
 
     fn write<T: Send + 'static>(&self, make: impl FnOnce(call::Reply<T>) -> Op) -> Call<T> {
         Call::write(self.clone(), make)
     }
 
-    fn queue(&self) -> &mpsc::Sender<Op> {
+    /// The same store in somebody's name: what is changed through it is noted as theirs.
+    pub fn by(&self, actor: Actor) -> Self {
+        Self { inner: Arc::clone(&self.inner), by: Some(Arc::new(actor)) }
+    }
+
+    fn queue(&self) -> &mpsc::Sender<Job> {
         self.inner.queue.as_ref().expect("taken only when the last clone goes")
     }
 
@@ -216,6 +227,7 @@ impl Store {
         self.write(|reply| Op::UpdateTask { row: Box::new(row), reply })
     }
 
+    /// The second step of a deletion. False where the task is not there, or shall not go (any more).
     pub fn delete_task(&self, id: &str) -> Call<bool> {
         let id = id.to_owned();
         self.write(|reply| Op::DeleteTask { id, reply })
@@ -343,6 +355,13 @@ impl Store {
         now: UnixMs,
     ) -> Call<LicenceOutcome> {
         self.write(|reply| Op::ChangeLicences { change: Box::new(change), mark, now, reply })
+    }
+}
+
+/// Who changed what.
+impl Store {
+    pub fn audit(&self, search: Search) -> Call<Page> {
+        self.read(move |c| search.page(c, None))
     }
 }
 

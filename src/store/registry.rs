@@ -14,7 +14,7 @@ pub enum Desired {
 }
 
 impl Desired {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
@@ -153,14 +153,16 @@ pub fn update(connection: &Connection, row: &TaskRow) -> Result<bool, StoreError
     Ok(changed > 0)
 }
 
+/// Only one that shall go: its file may have come back in the meantime.
 pub fn delete(connection: &Connection, id: &str) -> Result<bool, StoreError> {
-    Ok(connection.execute("DELETE FROM tasks WHERE id = ?1", [id])? > 0)
+    Ok(connection.execute("DELETE FROM tasks WHERE id = ?1 AND deleting = 1", [id])? > 0)
 }
 
+/// One that shall go stays DELETING until it is gone.
 pub fn set_state(connection: &Connection, id: &str, state: &TaskState) -> Result<bool, StoreError> {
     let error = state.error.as_ref();
     let changed = connection.execute(
-        "UPDATE tasks SET state = ?2, error_code = ?3, error_msg = ?4 WHERE id = ?1",
+        "UPDATE tasks SET state = ?2, error_code = ?3, error_msg = ?4 WHERE id = ?1 AND deleting = 0",
         (id, &state.name, error.map(|e| &e.code), error.map(|e| &e.message)),
     )?;
     Ok(changed > 0)
@@ -191,21 +193,32 @@ pub fn list(connection: &Connection, query: &TaskQuery) -> Result<(u64, Vec<Task
     let (filter, mut values) = filter(query);
     // Both from one state of the database.
     let transaction = connection.unchecked_transaction()?;
-    let total: i64 = transaction
-        .prepare_cached(&format!("SELECT count(*) FROM tasks {filter}"))?
-        .query_row(params_from_iter(&values), |row| row.get(0))?;
+    let total: i64 =
+        transaction.prepare_cached(&count(query, &filter))?.query_row(params_from_iter(&values), |row| row.get(0))?;
+    values.extend([Value::from(query.limit), Value::from(query.offset)]);
+    let mut statement = transaction.prepare_cached(&page(query, &filter))?;
+    let rows = statement.query_map(params_from_iter(&values), read)?.collect::<Result<_, _>>()?;
+    Ok((u64::try_from(total).unwrap_or(0), rows))
+}
+
+/// Where only project, state and version are compared, the numbers are there; else the matching entries of an index
+/// are counted.
+fn count(query: &TaskQuery, filter: &str) -> String {
+    let searched = query.name_like.is_some() || query.id_like.is_some();
+    if searched || query.created_since.is_some() || query.created_until.is_some() {
+        return format!("SELECT count(*) FROM tasks {filter}");
+    }
+    format!("SELECT coalesce(sum(tasks), 0) FROM task_counts {filter}")
+}
+
+fn page(query: &TaskQuery, filter: &str) -> String {
     let column = match query.order_by {
         OrderBy::Name => "name",
         OrderBy::CreatedAt => "created_at",
         OrderBy::UpdatedAt => "updated_at",
     };
     let direction = if query.descending { "DESC" } else { "ASC" };
-    values.extend([Value::from(query.limit), Value::from(query.offset)]);
-    let mut statement = transaction.prepare_cached(&format!(
-        "SELECT * FROM tasks {filter} ORDER BY {column} {direction}, id {direction} LIMIT ? OFFSET ?"
-    ))?;
-    let rows = statement.query_map(params_from_iter(&values), read)?.collect::<Result<_, _>>()?;
-    Ok((u64::try_from(total).unwrap_or(0), rows))
+    format!("SELECT * FROM tasks {filter} ORDER BY {column} {direction}, id {direction} LIMIT ? OFFSET ?")
 }
 
 fn filter(query: &TaskQuery) -> (String, Vec<Value>) {
@@ -262,4 +275,96 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         created_at: UnixMs(row.get("created_at")?),
         updated_at: UnixMs(row.get("updated_at")?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrations;
+
+    fn plan(c: &Connection, sql: &str, values: &[Value]) -> String {
+        let mut statement = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    fn queries() -> Vec<TaskQuery> {
+        let text = |text: &str| Some(text.to_owned());
+        let ours = TaskQuery { project_id: text("p"), limit: 50, ..TaskQuery::default() };
+        vec![
+            ours.clone(),
+            TaskQuery { state: text("RUNNING"), ..ours.clone() },
+            TaskQuery { service_version: text("3.0"), ..ours.clone() },
+            TaskQuery { name_like: text("door"), ..ours.clone() },
+            TaskQuery { id_like: text("0a"), ..ours.clone() },
+            TaskQuery { state: text("RUNNING"), name_like: text("door"), ..ours.clone() },
+            TaskQuery { created_since: Some(UnixMs(1)), created_until: Some(UnixMs(9)), ..ours },
+        ]
+    }
+
+    /// Whatever is asked: the page comes out of an index in its order, and a count reads no row of the table.
+    #[test]
+    fn lists_are_found_by_an_index_and_not_sorted() {
+        let c = Connection::open_in_memory().unwrap();
+        migrations::migrate(&c).unwrap();
+        for base in queries() {
+            for order_by in [OrderBy::Name, OrderBy::CreatedAt, OrderBy::UpdatedAt] {
+                for descending in [false, true] {
+                    let query = TaskQuery { order_by, descending, ..base.clone() };
+                    let (sql, mut values) = filter(&query);
+                    let counted = plan(&c, &count(&query, &sql), &values);
+                    let by_numbers = counted.starts_with("SEARCH task_counts USING PRIMARY KEY (project_id=?");
+                    let by_index = counted.starts_with("SEARCH tasks USING COVERING INDEX tasks_by_");
+                    assert!(by_numbers || by_index, "{query:?}: {counted}");
+                    values.extend([Value::from(50), Value::from(0)]);
+                    let page = plan(&c, &page(&query, &sql), &values);
+                    assert!(page.starts_with("SEARCH tasks USING INDEX tasks_by_"), "{query:?}: {page}");
+                    let in_window = query.created_since.is_some() && order_by != OrderBy::CreatedAt;
+                    assert!(in_window || !page.contains("TEMP B-TREE"), "{query:?}: {page}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_numbers_that_are_kept_are_those_that_counting_gives() {
+        let c = Connection::open_in_memory().unwrap();
+        migrations::migrate(&c).unwrap();
+        let row = |n: u32| TaskRow {
+            id: format!("{n:032x}"),
+            project_id: format!("p{}", n % 3),
+            name: "t".into(),
+            creator: "k".into(),
+            service_version: format!("{}.0", n % 2),
+            edge_pool_id: "default".into(),
+            file: None,
+            desired: Desired::Start,
+            state: TaskState { name: "PENDING".into(), error: None },
+            index: 0,
+            body: "{}".into(),
+            created_at: UnixMs(0),
+            updated_at: UnixMs(0),
+        };
+        let rows: Vec<_> = (0..60).map(row).collect();
+        insert(&c, &rows).unwrap();
+        for (n, row) in rows.iter().enumerate() {
+            let running = TaskState { name: ["RUNNING", "STOPPED"][n % 2].into(), error: None };
+            set_state(&c, &row.id, &running).unwrap();
+            update(&c, &TaskRow { service_version: format!("{}.1", n % 4), ..row.clone() }).unwrap();
+            if n % 5 == 0 {
+                c.execute("UPDATE tasks SET deleting = 1, state = 'DELETING' WHERE id = ?1", [&row.id]).unwrap();
+                delete(&c, &row.id).unwrap();
+            }
+        }
+        let all = |sql: &str| {
+            let mut statement = c.prepare(sql).unwrap();
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            let rows = statement.query_map([], read).unwrap().map(Result::unwrap);
+            rows.collect::<Vec<(String, String, String, i64)>>()
+        };
+        let counted =
+            all("SELECT project_id, state, service_version, count(*) FROM tasks GROUP BY 1, 2, 3 ORDER BY 1, 2, 3");
+        assert_eq!(all("SELECT * FROM task_counts ORDER BY 1, 2, 3"), counted);
+        assert!(counted.len() > 6);
+    }
 }

@@ -46,11 +46,15 @@ pub fn mark_deleting(connection: &Connection, id: &str) -> Result<bool, StoreErr
     Ok(changed > 0)
 }
 
-/// Brings the tasks of files into step: `rows` is all that the folder holds. A file that changed makes its task run
+/// Tasks that come from files.
+pub fn ids_of_files(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut ids = connection.prepare_cached("SELECT id FROM tasks WHERE file IS NOT NULL")?;
+    Ok(ids.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// Brings the tasks of files, `known`, into step: `rows` is all that the folder holds. A file that changed makes its task run
 /// again, also one that was over; `updated_at` is the file's time.
-pub fn follow_files(connection: &Connection, rows: &[TaskRow]) -> Result<(), StoreError> {
-    let mut known = connection.prepare_cached("SELECT id FROM tasks WHERE file IS NOT NULL")?;
-    let known: Vec<String> = known.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+pub fn follow_files(connection: &Connection, rows: &[TaskRow], known: &[String]) -> Result<(), StoreError> {
     for gone in known.iter().filter(|id| !rows.iter().any(|row| row.id == **id)) {
         mark_deleting(connection, gone)?;
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+use super::audit::{By, Subject, noted};
 use super::call::Reply;
 use super::cameras::{self, CameraRow};
 use super::channels::{self, ChannelRequest};
@@ -15,14 +16,20 @@ use super::ledger::{self, Purge, Revive};
 use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
 use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
 use super::registry::{self, Desired, TaskRow, TaskState};
-use super::to_run;
 use super::{claim, eviction, keys, keys::KeyRow};
+use super::{crash, to_run};
 use crate::domain::{UnixMs, Verdict};
 
 /// Operations that may wait; callers wait beyond.
 const QUEUE_LENGTH: usize = 64;
 /// Operations of one transaction.
 const BATCH_LENGTH: usize = 64;
+
+/// What waits in the queue, and in whose name.
+pub struct Job {
+    pub op: Op,
+    pub by: By,
+}
 
 /// Everything that changes the database.
 pub enum Op {
@@ -52,19 +59,19 @@ pub enum Op {
     ReleaseAllChannels { node: String, reply: Reply<u64> },
 }
 
-pub fn start(connection: Connection) -> Result<(mpsc::Sender<Op>, JoinHandle<()>), StoreError> {
+pub fn start(connection: Connection) -> Result<(mpsc::Sender<Job>, JoinHandle<()>), StoreError> {
     let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
     let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || run(&connection, receiver))?;
     Ok((sender, thread))
 }
 
-fn run(connection: &Connection, mut queue: mpsc::Receiver<Op>) {
+fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_LENGTH
-            && let Ok(op) = queue.try_recv()
+            && let Ok(job) = queue.try_recv()
         {
-            batch.push(op);
+            batch.push(job);
         }
         write_batch(connection, batch);
     }
@@ -73,19 +80,27 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Op>) {
 /// Gives an answer out, or the error that took the whole batch.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
-fn write_batch(connection: &Connection, batch: Vec<Op>) {
+fn write_batch(connection: &Connection, batch: Vec<Job>) {
+    let before = connection.total_changes();
     let mut outcome = connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
     let mut answers = Vec::with_capacity(batch.len());
-    for op in batch {
-        let (answer, failed) = op.run(connection, &outcome);
+    for Job { op, by } in batch {
+        let (answer, failed) = op.run(connection, &by, &outcome);
         answers.push(answer);
         // A full disk or a read error makes SQLite take the whole transaction back at once.
         if outcome.is_ok() && connection.is_autocommit() {
             outcome = Err(failed.unwrap_or(StoreError::Other { detail: "the transaction was taken back".into() }));
         }
     }
+    let changed = connection.total_changes() > before;
     if outcome.is_ok() {
+        if changed {
+            crash::point();
+        }
         outcome = connection.execute_batch("COMMIT").map_err(StoreError::from);
+        if changed {
+            crash::point();
+        }
     }
     if outcome.is_err()
         && !connection.is_autocommit()
@@ -99,7 +114,7 @@ fn write_batch(connection: &Connection, batch: Vec<Op>) {
 }
 
 impl Op {
-    fn run(self, c: &Connection, begun: &Result<(), StoreError>) -> (Answer, Option<StoreError>) {
+    fn run(self, c: &Connection, by: &By, begun: &Result<(), StoreError>) -> (Answer, Option<StoreError>) {
         let begun = begun.clone();
         match self {
             Self::Enqueue { message, limits, reply } => {
@@ -110,24 +125,49 @@ impl Op {
             Self::Trim { now, limits, reply } => settle(c, begun, reply, |c| eviction::trim(c, now, &limits)),
             Self::Revive { which, now, reply } => settle(c, begun, reply, |c| ledger::revive(c, &which, now)),
             Self::Purge { which, reply } => settle(c, begun, reply, |c| ledger::purge(c, &which)),
-            Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| registry::insert(c, &rows)),
-            Self::UpdateTask { row, reply } => settle(c, begun, reply, |c| registry::update(c, &row)),
+            Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| {
+                let ids = rows.iter().map(|row| row.id.as_str()).collect();
+                noted(c, by, ("create", Subject::Task, ids), |c| registry::insert(c, &rows))
+            }),
+            Self::UpdateTask { row, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("update", Subject::Task, vec![&row.id]), |c| registry::update(c, &row))
+            }),
             Self::DeleteTask { id, reply } => settle(c, begun, reply, |c| registry::delete(c, &id)),
-            Self::MarkTaskDeleting { id, reply } => settle(c, begun, reply, |c| to_run::mark_deleting(c, &id)),
-            Self::FollowTaskFiles { rows, reply } => settle(c, begun, reply, |c| to_run::follow_files(c, &rows)),
+            Self::MarkTaskDeleting { id, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("delete", Subject::Task, vec![&id]), |c| to_run::mark_deleting(c, &id))
+            }),
+            Self::FollowTaskFiles { rows, reply } => settle(c, begun, reply, |c| {
+                let known = to_run::ids_of_files(c)?;
+                let new = rows.iter().map(|row| &row.id).filter(|id| !known.contains(id));
+                let ids = known.iter().chain(new).map(String::as_str).collect();
+                noted(c, by, ("update", Subject::Task, ids), |c| to_run::follow_files(c, &rows, &known))
+            }),
             Self::RecoverTasks { reply } => settle(c, begun, reply, to_run::recover),
             Self::SetTaskState { id, state, reply } => settle(c, begun, reply, |c| registry::set_state(c, &id, &state)),
             Self::SetTaskDesired { id, desired, now, reply } => {
-                settle(c, begun, reply, |c| registry::set_desired(c, &id, desired, now))
+                let action = desired.as_str();
+                settle(c, begun, reply, |c| {
+                    noted(c, by, (action, Subject::Task, vec![&id]), |c| registry::set_desired(c, &id, desired, now))
+                })
             }
-            Self::InsertCamera { row, reply } => settle(c, begun, reply, |c| cameras::insert(c, &row)),
-            Self::UpdateCamera { row, reply } => settle(c, begun, reply, |c| cameras::update(c, &row)),
-            Self::DeleteCamera { id, reply } => settle(c, begun, reply, |c| cameras::delete(c, &id)),
-            Self::InsertKey { row, reply } => settle(c, begun, reply, |c| keys::insert(c, &row)),
-            Self::RevokeKey { id, now, reply } => settle(c, begun, reply, |c| keys::revoke(c, &id, now)),
+            Self::InsertCamera { row, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("create", Subject::Camera, vec![&row.id]), |c| cameras::insert(c, &row))
+            }),
+            Self::UpdateCamera { row, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("update", Subject::Camera, vec![&row.id]), |c| cameras::update(c, &row))
+            }),
+            Self::DeleteCamera { id, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("delete", Subject::Camera, vec![&id]), |c| cameras::delete(c, &id))
+            }),
+            Self::InsertKey { row, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("create", Subject::Key, vec![&row.id]), |c| keys::insert(c, &row))
+            }),
+            Self::RevokeKey { id, now, reply } => settle(c, begun, reply, |c| {
+                noted(c, by, ("revoke", Subject::Key, vec![&id]), |c| keys::revoke(c, &id, now))
+            }),
             Self::TouchKey { id, now, reply } => settle(c, begun, reply, |c| keys::touch(c, &id, now)),
             Self::ChangeLicences { change, mark, now, reply } => {
-                settle(c, begun, reply, |c| licence_changes::run(c, &change, mark.as_ref(), now))
+                settle(c, begun, reply, |c| licence_changes::run(c, by, &change, mark.as_ref(), now))
             }
             Self::TakeChannel { request, now, reply } => settle(c, begun, reply, |c| channels::take(c, &request, now)),
             Self::ReleaseChannel { task_id, reply } => settle(c, begun, reply, |c| channels::release(c, &task_id)),
@@ -183,7 +223,7 @@ mod tests {
         connection
     }
 
-    fn insert(id: &str, body_bytes: usize) -> (Op, oneshot::Receiver<Result<(), StoreError>>) {
+    fn insert(id: &str, body_bytes: usize) -> (Job, oneshot::Receiver<Result<(), StoreError>>) {
         let (reply, answer) = oneshot::channel();
         let row = TaskRow {
             id: id.into(),
@@ -200,7 +240,7 @@ mod tests {
             created_at: UnixMs(0),
             updated_at: UnixMs(0),
         };
-        (Op::InsertTasks { rows: vec![row], reply }, answer)
+        (Job { op: Op::InsertTasks { rows: vec![row], reply }, by: None }, answer)
     }
 
     /// Writes a batch and answers, for each operation, what it was told and whether its row is there.

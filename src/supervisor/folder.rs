@@ -17,7 +17,7 @@ use crate::task_json::{TaskProblem, TaskSpec};
 /// A larger file is no task.
 const MAX_BYTES: u64 = 1 << 20;
 /// Who made the tasks of files.
-const CREATOR: &str = "tasks-dir";
+pub const CREATOR: &str = "tasks-dir";
 /// The project of a file's tasks, where its key `project_id` names none.
 const PROJECT: &str = "default";
 

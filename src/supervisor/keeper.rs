@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Duties;
@@ -20,7 +21,7 @@ use crate::deliver::{AddressQuestion, ResolveError, resolve};
 use crate::domain::{Source, Task, TaskId};
 use crate::media::{CameraState, Pace};
 use crate::status::{Noted, State, Status, TaskStatus};
-use crate::store::{Desired, Store, StoreError, TaskError, TaskRow, TaskState};
+use crate::store::{Actor, Desired, Store, StoreError, TaskError, TaskRow, TaskState};
 use crate::task_json::TaskSpec;
 
 const TICK: Duration = Duration::from_secs(2);
@@ -44,6 +45,10 @@ pub struct Keeper {
     ending: Vec<Ending>,
     /// Tasks that shall be forgotten.
     deleting: BTreeSet<String>,
+    /// Who waits to hear that a task has let go of its camera.
+    asked_for: Vec<(TaskId, oneshot::Sender<()>)>,
+    /// What is wanted could be read and done; else it is tried again at the next tick.
+    agreed: bool,
     generation: u64,
     reviewed_at: Option<Instant>,
 }
@@ -105,6 +110,8 @@ impl Keeper {
             waiting: BTreeMap::new(),
             ending: Vec::new(),
             deleting: BTreeSet::new(),
+            asked_for: Vec::new(),
+            agreed: false,
             generation: 0,
             reviewed_at: None,
         }
@@ -125,20 +132,32 @@ impl Keeper {
                 return self.shut_down();
             }
             let files_changed = self.follow_files();
-            if mail.woken || files_changed {
+            if mail.woken || files_changed || !self.agreed {
+                self.agreed = true;
                 self.agree();
                 // A licence may be what was changed.
                 self.reviewed_at = None;
             }
             self.look_again();
-            for (id, released) in mail.releases {
-                // Whoever asked may have given up waiting.
-                let _ = if self.running.contains_key(&id) { Ok(()) } else { released.send(()) };
-            }
+            self.asked_for.append(&mut mail.releases);
+            self.tell_released();
             for running in self.running.values() {
                 telemetry::publish(&running.task.id, &running.channel);
             }
         }
+    }
+
+    /// Who asked about a task that still runs hears of it later.
+    fn tell_released(&mut self) {
+        for (id, released) in std::mem::take(&mut self.asked_for) {
+            if self.running.contains_key(&id) || self.waiting.contains_key(&id) {
+                self.asked_for.push((id, released));
+            } else {
+                // Whoever asked may have given up waiting.
+                let _ = released.send(());
+            }
+        }
+        self.asked_for.retain(|(_, released)| !released.is_closed());
     }
 
     /// A service that was killed left states and channels behind; nothing runs now.
@@ -156,7 +175,8 @@ impl Keeper {
         if !folder.has_changed() {
             return false;
         }
-        if let Err(error) = self.store.follow_task_files(folder.rows()).wait() {
+        let store = self.store.by(Actor::local(super::folder::CREATOR));
+        if let Err(error) = store.follow_task_files(folder.rows()).wait() {
             tracing::error!(%error, "the folder of task files could not be followed; trying again");
             folder.forget();
         }
@@ -168,6 +188,7 @@ impl Keeper {
             Ok(desired) => desired,
             Err(error) => {
                 tracing::error!(%error, "the tasks could not be read; what runs goes on");
+                self.agreed = false;
                 return;
             }
         };
@@ -223,7 +244,10 @@ impl Keeper {
     fn forget(&mut self, id: &str) {
         match self.store.delete_task(id).wait() {
             Ok(_) => TaskId::parse(id).into_iter().for_each(|id| self.status.remove(&id)),
-            Err(error) => tracing::error!(task = id, %error, "a deleted task could not be forgotten; trying again"),
+            Err(error) => {
+                tracing::error!(task = id, %error, "a deleted task could not be forgotten; trying again");
+                self.agreed = false;
+            }
         }
     }
 

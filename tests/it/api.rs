@@ -12,22 +12,21 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use face_edge::api::keys::{KeyEnv, Keys, Role, create};
 use face_edge::api::{AppState, Control, router};
 use face_edge::domain::{TaskId, UnixMs};
+use face_edge::seal::Seal;
 use face_edge::status::{State, Status, TaskStatus};
 use face_edge::store::{Desired, Store, TaskError, TaskRow, TaskState};
-use hmac::{Hmac, Mac};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
 const SAMPLE: &str = include_str!("../golden/task-create.json");
-const TASKS: &str = "/v2/p1/services/c-face-edge/tasks";
-const TOKEN: &str = "test-token";
+pub const TASKS: &str = "/v2/p1/services/c-face-edge/tasks";
+pub const TOKEN: &str = "test-token";
 
 /// Notes what it was asked; lets go at once unless told to hang.
 #[derive(Default)]
-struct Supervisor {
+pub struct Supervisor {
     asked: Mutex<Vec<String>>,
     panics: bool,
 }
@@ -44,48 +43,50 @@ impl Control for Supervisor {
     }
 }
 
-struct App {
+pub struct App {
+    pub state: AppState,
     router: Router,
-    store: Store,
+    pub store: Store,
     status: Arc<Status>,
     supervisor: Arc<Supervisor>,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 impl App {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Supervisor::default(), None)
     }
 
-    fn with(supervisor: Supervisor, access_key: Option<&str>) -> Self {
+    pub fn with(supervisor: Supervisor, access_key: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let (status, supervisor) = (Arc::new(Status::default()), Arc::new(supervisor));
+        let seal = Arc::new(Seal::open_or_create(&folder.path().join("seal.key")).unwrap());
         let env = KeyEnv { token: Some(TOKEN.to_owned()), access_key: access_key.map(str::to_owned) };
         let state = AppState {
             store: store.clone(),
             status: Arc::clone(&status),
             control: Arc::clone(&supervisor) as Arc<dyn Control>,
-            keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
+            keys: Arc::new(Keys::new(store.clone(), env).unwrap().sealed_by(seal)),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
         };
-        Self { router: router(state), store, status, supervisor, _folder: folder }
+        Self { router: router(state.clone()), state, store, status, supervisor, folder }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
@@ -93,12 +94,12 @@ impl App {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    async fn call(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    pub async fn call(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
         let request = Request::builder().method(method).uri(path).header("X-Auth-Token", TOKEN);
         self.send(request.header("content-type", "application/json").body(body.into()).unwrap()).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, Body::empty()).await
     }
 
@@ -122,18 +123,18 @@ impl App {
         ids.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    async fn key(&self, role: Role) -> String {
+    pub async fn key(&self, role: Role) -> String {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || create(&store, role.as_str(), role).unwrap().key).await.unwrap()
     }
 }
 
-fn sample() -> Value {
+pub fn sample() -> Value {
     serde_json::from_str(SAMPLE).unwrap()
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
+pub fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
     assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
     let json = answer.json();
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["error_code", "error_msg"]);
@@ -141,7 +142,7 @@ fn refused(answer: &Answer, status: u16, code: &str, words: &str) {
     assert!(json["error_msg"].as_str().unwrap().contains(words), "{words:?} is not in {json}");
 }
 
-fn row(number: u128, name: &str, at: i64) -> TaskRow {
+pub fn row(number: u128, name: &str, at: i64) -> TaskRow {
     let mut body = sample();
     body["name"] = json!(name);
     TaskRow {
@@ -498,37 +499,4 @@ async fn through_a_socket_a_20_mb_body_hears_its_answer() {
     .unwrap();
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("\"IVA.0011\""), "{answer}");
     server.abort();
-}
-
-/// The signature itself is tested against the published SDK's where it is computed.
-#[tokio::test]
-async fn a_signed_request_needs_no_key() {
-    let app = App::with(Supervisor::default(), Some("AK:SK"));
-    let now = chrono::Utc::now();
-    let send = async |at: chrono::DateTime<chrono::Utc>, secret: &str, signed: &str, sent: &str| {
-        let date = at.format("%Y%m%dT%H%M%SZ").to_string();
-        let hash = |text: &str| hex(&Sha256::digest(text));
-        let canonical = format!("POST\n{TASKS}/\n\nx-sdk-date:{date}\n\nx-sdk-date\n{}", hash(signed));
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-        mac.update(format!("SDK-HMAC-SHA256\n{date}\n{}", hash(&canonical)).as_bytes());
-        let signature = hex(&mac.finalize().into_bytes());
-        let header = format!("SDK-HMAC-SHA256 Access=AK, SignedHeaders=x-sdk-date, Signature={signature}");
-        let request = Request::post(TASKS).header("Authorization", header).header("X-Sdk-Date", date);
-        app.send(request.body(Body::from(sent.to_owned())).unwrap()).await
-    };
-    let minutes = chrono::Duration::minutes;
-    assert_eq!(send(now, "SK", SAMPLE, SAMPLE).await.status, StatusCode::OK);
-    assert_eq!(send(now - minutes(14), "SK", SAMPLE, SAMPLE).await.status, StatusCode::OK);
-    for (at, secret, sent) in [
-        (now - minutes(16), "SK", SAMPLE.to_owned()),
-        (now + minutes(16), "SK", SAMPLE.to_owned()),
-        (now, "other", SAMPLE.to_owned()),
-        (now, "SK", SAMPLE.replace("3.0", "3.1")),
-    ] {
-        refused(&send(at, secret, SAMPLE, &sent).await, 401, "IVA.0001", "signature");
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

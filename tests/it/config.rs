@@ -62,6 +62,8 @@ fn the_environment_wins_over_the_file() {
         ("FACE_EDGE_WEBHOOK_SECRET_FILE", "/s"),
         ("FACE_EDGE_OUTBOX_MAX_BYTES", "9"),
         ("FACE_EDGE_IDLE_DECODE", "keyframes"),
+        ("FACE_EDGE_TLS_CERT", "/c"),
+        ("FACE_EDGE_TLS_KEY", "/k"),
         ("FACE_EDGE_LOG", "json"),
     ];
     let config = read("listen = \"127.0.0.1:2\"\nworkers = 7\nlog = \"text\"", &env).unwrap();
@@ -78,6 +80,8 @@ fn the_environment_wins_over_the_file() {
         webhook_secret_file: Some("/s".into()),
         outbox_max_bytes: 9,
         idle_decode: IdleDecode::Keyframes,
+        tls_cert: Some("/c".into()),
+        tls_key: Some("/k".into()),
         log: LogFormat::Json,
     };
     assert_eq!(config, expected);

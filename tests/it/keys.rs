@@ -105,6 +105,17 @@ fn the_command_makes_lists_and_revokes() {
     assert!(rows[0]["revoked_at"].is_string() && rows[1]["revoked_at"].is_null(), "{rows}");
     let again = command(&data, &["revoke", id]).unwrap_err().to_string();
     assert!(again.contains("keys list"), "{again}");
+    let pair: Value = serde_json::from_str(&command(&data, &["create", "--signing", "--json"]).unwrap()).unwrap();
+    assert_eq!((pair["id"].as_str(), pair["role"].as_str()), (pair["access_key"].as_str(), Some("operator")));
+    let secret = pair["secret_key"].as_str().unwrap();
+    let plain = command(&data, &["create", "--signing", "--name", "sdk"]).unwrap();
+    let (access_key, secret_key) = plain.trim().split_once(':').unwrap();
+    assert_eq!((access_key.len(), secret_key.len()), (20, 40));
+    assert_eq!(std::fs::metadata(data.join("seal.key")).unwrap().mode() & 0o777, 0o600);
+    for file in std::fs::read_dir(&data).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "the secret is stored openly");
+    }
     assert!(command(&data, &["create", "--role", "king"]).is_err());
     assert!(command(&data, &["create", "--name", ""]).is_err());
 }

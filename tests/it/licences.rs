@@ -106,6 +106,20 @@ fn a_task_moves_to_another_licence_and_lets_go_of_the_first() {
 }
 
 #[test]
+fn an_unknown_licence_is_the_default_one_until_one_is_issued_here() {
+    let (_dir, store) = opened();
+    assert_eq!(take(&store, "a", Some("of-another-installation"), 0), Verdict::Granted);
+    let terms = SnTerms { concurrent_number: Some(Some(1)), ..SnTerms::default() };
+    let change = LicenceChange::ChangeSn { sn: "DEFAULT".to_owned(), terms, data: Vec::new() };
+    store.change_licences(change, None, UnixMs(0)).wait().unwrap();
+    let none_free = Verdict::NoneFree { channels: 1 };
+    assert_eq!(take(&store, "b", None, 0), none_free, "its channel is one of the default licence's");
+    limited(&store, 1, None);
+    assert_eq!(take(&store, "a", Some("of-another-installation"), 0), Verdict::Unknown);
+    assert_eq!(take(&store, "b", None, 0), Verdict::Granted, "which was given back");
+}
+
+#[test]
 fn a_licence_ends_by_date_freezes_and_thaws() {
     let (_dir, store) = opened();
     limited(&store, 1, Some(30));
@@ -474,5 +488,5 @@ async fn every_call_is_described() {
     let described: Value = serde_json::from_slice(&bytes).unwrap();
     let paths = described["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with(BASE));
     let calls: usize = paths.map(|(_, calls)| calls.as_object().unwrap().len()).sum();
-    assert_eq!(calls, 20);
+    assert_eq!(calls, 22);
 }

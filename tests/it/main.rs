@@ -1,12 +1,14 @@
 //! The one integration binary: a module a topic.
 
 mod api;
+mod audit;
 mod config;
 mod deliver;
 mod detect;
 mod golden;
 mod keys;
 mod kill9;
+mod kills;
 mod layers;
 mod licences;
 mod media;
@@ -20,6 +22,8 @@ mod registry;
 mod rules_golden;
 mod rules_props;
 mod scenarios;
+mod serving;
+mod signed;
 mod sim_camera;
 mod support;
 mod task_json;

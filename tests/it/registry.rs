@@ -89,6 +89,10 @@ fn the_api_changes_what_is_wanted_and_the_supervisor_what_is() {
 
     let expected = TaskRow { state: failed, desired: Desired::Stop, updated_at: UnixMs(78), ..renamed.clone() };
     assert_eq!(store.task("a1").wait().unwrap(), Some(expected));
+    assert!(!store.delete_task("a1").wait().unwrap(), "it shall not go");
+    assert!(store.mark_task_deleting("a1").wait().unwrap());
+    assert!(!store.set_task_state("a1", TaskState { name: "RUNNING".into(), error: None }).wait().unwrap());
+    assert_eq!(store.task("a1").wait().unwrap().unwrap().state.name, "DELETING");
     assert!(store.delete_task("a1").wait().unwrap());
     assert!(!store.delete_task("a1").wait().unwrap());
     assert!(!store.update_task(renamed).wait().unwrap());
@@ -111,6 +115,7 @@ fn keys_are_found_noted_and_revoked() {
         name: "console".into(),
         role: "admin".into(),
         hash: vec![0, 255, 7],
+        sealed: Some(vec![1, 0]),
         created_at: UnixMs(5),
         revoked_at: None,
         last_used_at: None,

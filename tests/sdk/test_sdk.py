@@ -1,7 +1,9 @@
 """The published SDK, unmodified, signs, asks and reads the answers; what it made of them agrees with the answers."""
 
 import datetime
+import json
 import re
+import subprocess
 import time
 import uuid
 
@@ -25,7 +27,7 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions import exceptions
 from huaweicloudsdkcore.sdk_response import SdkResponse
 
-from conftest import ACCESS_KEY, SECRET_KEY
+from conftest import ACCESS_KEY, PROGRAM, SECRET_KEY
 
 PROJECT, NAME = "1f793beac00d4801874db741cbfe10fa", "c-face-edge"
 PATH = f"/v2/{PROJECT}/services/{NAME}/tasks"
@@ -219,3 +221,21 @@ def test_refusals_reach_the_caller(service, client):
         with pytest.raises(exceptions.ClientRequestException) as refused:
             listed(wrong)
         assert (refused.value.status_code, refused.value.error_code) == (401, "IVA.0001")
+
+
+def test_a_pair_that_was_made_here_signs_until_it_is_revoked(service):
+    def keys(*words):
+        command = [PROGRAM, "keys", *words, "--data-dir", service.data, "--json"]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+    pair = keys("create", "--signing", "--role", "operator", "--name", "portal")
+    signer = client_with(service, pair["access_key"], pair["secret_key"])
+    (made,) = create(signer, body("signed"))
+    assert signer.show_task(ShowTaskRequest(service_name=NAME, task_id=made)).creator == "portal"
+    log = {"querys": [{"name": "object", "op": "=", "values": [made]}]}
+    (entry,) = service.call("POST", "/bitanswer/api/audit/data", log).json()["data"]["items"]
+    assert (entry["who"], entry["keyId"], entry["action"]) == ("portal", pair["access_key"], "create")
+    keys("revoke", pair["access_key"])
+    with pytest.raises(exceptions.ClientRequestException) as refused:
+        listed(signer)
+    assert (refused.value.status_code, refused.value.error_code) == (401, "IVA.0001")

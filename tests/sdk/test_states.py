@@ -175,6 +175,9 @@ def test_channels_are_taken_and_given_back(tmp_path):
     service.comes_to(second, "RECOVERING")
     ended(service, second)
     unknown = service.created(task_body(NOBODY, resource_order_id="no-such-sn"))
+    service.comes_to(unknown, "RECOVERING")
+    issued = service.call("POST", "/bitanswer/api/sns/generate_sn?count=1", {"productName": "demo"})
+    assert issued.json()["status"] == 0, issued.text
     task = service.comes_to(unknown, "FROZEN")
     assert task["error"]["code"] == "IVA.0007" and "no licence no-such-sn" in task["status"]
     assert service.call("POST", f"{TASKS}/{unknown}/stop").status_code == 204

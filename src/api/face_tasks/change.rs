@@ -21,7 +21,7 @@ use crate::task_json::TaskSpec;
 const RELEASE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Changes a task: a whole body, with one input. It restarts if it runs.
-#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+#[utoipa::path(put, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks", operation_id = "update_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     request_body(content = ref("#/components/schemas/TaskBody"), content_type = "application/json", description = "docs/api.md, Create"),
@@ -46,7 +46,7 @@ pub(super) async fn update(
     row.index = spec.inputs[0].index;
     row.body = spec.body_of_input(0).to_string();
     row.updated_at = clock::unix_ms();
-    if !state.store.update_task(row).await? {
+    if !state.store.by(identity.actor()).update_task(row).await? {
         return Err(gone());
     }
     state.control.wake();
@@ -55,7 +55,7 @@ pub(super) async fn update(
 }
 
 /// The task shall run.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/start", tag = "tasks",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/start", tag = "tasks", operation_id = "start_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -68,7 +68,7 @@ pub(super) async fn start(
 }
 
 /// The task shall not run; it stays.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/stop", tag = "tasks",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/stop", tag = "tasks", operation_id = "stop_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -88,7 +88,7 @@ async fn desire(
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "start or stop tasks")?;
     let (id, _) = scope.changeable_task(state).await?;
-    if !state.store.set_task_desired(id.as_str(), desired, clock::unix_ms()).await? {
+    if !state.store.by(identity.actor()).set_task_desired(id.as_str(), desired, clock::unix_ms()).await? {
         return Err(gone());
     }
     state.control.wake();
@@ -96,7 +96,7 @@ async fn desire(
 }
 
 /// Lets the camera go, then forgets the task. Killed in between, the service goes on with it at its next start.
-#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+#[utoipa::path(delete, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks", operation_id = "delete_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -107,7 +107,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "delete tasks")?;
     let (id, _) = scope.changeable_task(&state).await?;
-    if !state.store.mark_task_deleting(id.as_str()).await? {
+    if !state.store.by(identity.actor()).mark_task_deleting(id.as_str()).await? {
         return Err(gone());
     }
     state.control.wake();

@@ -25,7 +25,7 @@ pub(super) struct Created {
 }
 
 /// Makes one task for each entry of `input.data`; each starts by itself.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks", tag = "tasks",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/tasks", tag = "tasks", operation_id = "create_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge")),
     request_body(content = ref("#/components/schemas/TaskBody"), content_type = "application/json", description = "docs/api.md, Create"),
     responses((status = 200, body = Vec<Created>, description = "one id an input, in their order"),
@@ -41,7 +41,7 @@ pub(super) async fn create(
     let spec = TaskSpec::parse(&body::read(&headers, body).await?)?;
     let rows: Vec<_> = (0..spec.inputs.len()).map(|position| row(&spec, position, &scope, &identity)).collect();
     let created = rows.iter().map(|row| Created { id: row.id.clone() }).collect();
-    state.store.insert_tasks(rows).await?;
+    state.store.by(identity.actor()).insert_tasks(rows).await?;
     state.control.wake();
     Ok(Json(created))
 }

@@ -36,7 +36,7 @@ fn page() -> utoipa::openapi::Array {
 }
 
 /// Tasks that match, a page of them.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks", tag = "tasks",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks", tag = "tasks", operation_id = "list_tasks",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("service_version" = Option<String>, Query), ("state" = Option<String>, Query),
         ("name_like" = Option<String>, Query, description = "contained in the name"),

@@ -11,7 +11,7 @@ use crate::api::keys::Identity;
 use crate::api::{ApiError, AppState, auth};
 
 /// One task.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}", tag = "tasks", operation_id = "show_task",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("task_id" = String, Path)),
     responses((status = 200, body = ref("#/components/schemas/Task"), content_type = "application/json", description = "the task"), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]

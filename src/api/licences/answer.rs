@@ -2,7 +2,7 @@
 //! is empty is left out.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 use serde::Serialize;
@@ -50,6 +50,20 @@ impl Envelope {
         Self { data: Some(PageData { total: page.total, items }), ..Self::default() }
     }
 
+    /// Entries of the log of changes: what is JSON in the store is JSON here.
+    pub fn entries(page: &Page) -> Self {
+        let mut envelope = Self::page(page);
+        for item in envelope.data.iter_mut().flat_map(|data| &mut data.items) {
+            for side in ["before", "after"] {
+                if let Some(value) = item.get_mut(side) {
+                    let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+                    *value = parsed.unwrap_or_default();
+                }
+            }
+        }
+        envelope
+    }
+
     pub fn count(total: u64) -> Self {
         Self { data: Some(PageData { total, items: Vec::new() }), ..Self::default() }
     }
@@ -72,11 +86,12 @@ pub struct LicenceError {
     http: StatusCode,
     number: u32,
     message: String,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl LicenceError {
     pub fn new(number: u32, message: impl Into<String>) -> Self {
-        Self { http: StatusCode::OK, number, message: message.into() }
+        Self { http: StatusCode::OK, number, message: message.into(), header: None }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {
@@ -96,7 +111,9 @@ impl LicenceError {
 impl IntoResponse for LicenceError {
     fn into_response(self) -> Response {
         let envelope = Envelope { status: self.number, msg: Some(self.message), data: None };
-        (self.http, Json(envelope)).into_response()
+        let mut response = (self.http, Json(envelope)).into_response();
+        response.headers_mut().extend(self.header);
+        response
     }
 }
 
@@ -108,8 +125,11 @@ impl From<StoreError> for LicenceError {
 
 impl From<ApiError> for LicenceError {
     fn from(error: ApiError) -> Self {
-        let message = error.to_string();
+        let (message, header) = (error.to_string(), error.header());
         match error {
+            ApiError::TooOften { .. } => {
+                Self { http: StatusCode::TOO_MANY_REQUESTS, header, ..Self::new(UNKNOWN, message) }
+            }
             ApiError::Unauthorized(_) => Self { http: StatusCode::UNAUTHORIZED, ..Self::new(NOT_LOGGED_IN, message) },
             ApiError::Invalid(_) | ApiError::TooLarge { .. } => Self::bad(message),
             _ => Self::new(UNKNOWN, message),

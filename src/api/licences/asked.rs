@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::answer::LicenceError;
 use crate::api::body;
 use crate::api::keys::{Identity, Role};
-use crate::store::RequestMark;
+use crate::store::{Actor, RequestMark};
 
 const REQUEST_ID: &str = "x-bit-req-id";
 const REQUEST_ID_CHARS: usize = 128;
@@ -42,6 +42,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
 /// A change, extracted for an admin only.
 pub struct Change<T> {
     pub body: T,
+    pub asked: Asked,
+}
+
+/// By whom, and the mark by which it may be sent again.
+pub struct Asked {
+    pub by: Actor,
     pub mark: Option<RequestMark>,
 }
 
@@ -55,8 +61,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Change<T> {
             return Err(LicenceError::not_allowed("only a key of the role admin may change licences"));
         };
         let bytes = body::read(&parts.headers, body).await?;
-        let mark = mark(&parts, identity, &bytes)?;
-        Ok(Self { body: parse(&bytes)?, mark })
+        let asked = Asked { by: identity.actor(), mark: mark(&parts, identity, &bytes)? };
+        Ok(Self { body: parse(&bytes)?, asked })
     }
 }
 
@@ -68,7 +74,7 @@ fn mark(parts: &Parts, identity: &Identity, body: &[u8]) -> Result<Option<Reques
     })?;
     let asked = format!("{} {}\n", parts.method, parts.uri);
     let fingerprint = Sha256::new().chain_update(asked).chain_update(body).finalize().to_vec();
-    Ok(Some(RequestMark { id: format!("{}\n{id}", identity.name), fingerprint }))
+    Ok(Some(RequestMark { id: format!("{}\n{id}", identity.key), fingerprint }))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LicenceError> {

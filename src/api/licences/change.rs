@@ -6,14 +6,14 @@ use rand::Rng;
 use uuid::Uuid;
 
 use super::answer::{Answer, Envelope, LicenceError, outcome};
-use super::asked::{Change, Named};
+use super::asked::{Asked, Change, Named};
 use super::params::Params;
 use super::wire::{
     CustomerBody, FeatureBody, NewSnsBody, ProductBody, SnBody, UserBody, data_items, feature_terms, some_of, text,
 };
 use crate::api::AppState;
 use crate::clock;
-use crate::store::{LicenceChange, NewSns, RequestMark, SnTerms};
+use crate::store::{LicenceChange, NewSns, SnTerms};
 
 /// Without those that people take for one another.
 const SN_LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -24,10 +24,10 @@ const DEFAULT_TYPE: &str = "LOCAL";
 /// Adds a product, with a template `Default`.
 #[utoipa::path(post, path = "/bitanswer/api/products", tag = "licences", operation_id = "add_product",
     params(("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = ProductBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = ProductBody, example = json!({"productName": "gate-cameras", "features": [{"name": "face-extraction", "featureId": 1, "version": "1", "value": 1}]})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn add_product(State(state): State<AppState>, change: Change<ProductBody>) -> Answer {
-    apply(&state, LicenceChange::AddProduct(change.body.product()?), change.mark).await
+    apply(&state, LicenceChange::AddProduct(change.body.product()?), change.asked).await
 }
 
 /// Makes authorization codes of one product, all alike.
@@ -35,8 +35,8 @@ pub(super) async fn add_product(State(state): State<AppState>, change: Change<Pr
     params(("count" = u32, Query, minimum = 1, maximum = 100), ("productName" = Option<String>, Query),
         ("templateName" = Option<String>, Query),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = NewSnsBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = NewSnsBody, example = json!({"product": {"productName": "demo"}, "concurrentNumber": 4, "expirationDays": 365, "data": [{"name": "site", "value": "north"}]})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn generate(State(state): State<AppState>, params: Params, change: Change<NewSnsBody>) -> Answer {
     let (count, body) = (params.count(1, 100)?, change.body);
     body.refuse_dates()?;
@@ -60,15 +60,15 @@ pub(super) async fn generate(State(state): State<AppState>, params: Params, chan
         features: feature_terms(body.features.unwrap_or_default())?,
         data: data_items(body.data.unwrap_or_default())?,
     };
-    apply(&state, LicenceChange::GenerateSns(new), change.mark).await
+    apply(&state, LicenceChange::GenerateSns(new), change.asked).await
 }
 
 /// Changes an authorization code: what is left out stays, `null` takes a limit away.
 #[utoipa::path(patch, path = "/bitanswer/api/sns/{sn}", tag = "licences", operation_id = "change_sn",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = SnBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = SnBody, example = json!({"status": 0, "concurrentNumber": 2, "expirationDays": null})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn change_sn(State(state): State<AppState>, Named(sn): Named, change: Change<SnBody>) -> Answer {
     let body = change.body;
     if body.status.is_some_and(|status| status > 1) {
@@ -81,30 +81,30 @@ pub(super) async fn change_sn(State(state): State<AppState>, Named(sn): Named, c
         users_number: body.users_number,
     };
     let data = data_items(body.data.unwrap_or_default())?;
-    apply(&state, LicenceChange::ChangeSn { sn, terms, data }, change.mark).await
+    apply(&state, LicenceChange::ChangeSn { sn, terms, data }, change.asked).await
 }
 
 /// Sets features of an authorization code: what an item leaves out is reset.
 #[utoipa::path(post, path = "/bitanswer/api/sns/{sn}/features", tag = "licences", operation_id = "set_sn_features",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<FeatureBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<FeatureBody>, example = json!([{"name": "face-extraction", "value": 1}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn set_features(
     State(state): State<AppState>,
     Named(sn): Named,
     change: Change<Vec<FeatureBody>>,
 ) -> Answer {
     let features = feature_terms(some_of(change.body)?)?;
-    apply(&state, LicenceChange::SetFeatures { sn, features }, change.mark).await
+    apply(&state, LicenceChange::SetFeatures { sn, features }, change.asked).await
 }
 
 /// Links users to an authorization code; a new name makes a new user.
 #[utoipa::path(post, path = "/bitanswer/api/sns/{sn}/users", tag = "licences", operation_id = "link_sn_users",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<UserBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<UserBody>, example = json!([{"name": "the caretaker"}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn link_users(
     State(state): State<AppState>,
     Named(sn): Named,
@@ -112,15 +112,15 @@ pub(super) async fn link_users(
 ) -> Answer {
     let named = some_of(change.body)?.into_iter().map(|user| Ok((text("name", user.name)?, new_guid())));
     let users = named.collect::<Result<_, LicenceError>>()?;
-    apply(&state, LicenceChange::LinkUsers { sn, users }, change.mark).await
+    apply(&state, LicenceChange::LinkUsers { sn, users }, change.asked).await
 }
 
 /// Takes users off an authorization code; they stay users.
 #[utoipa::path(delete, path = "/bitanswer/api/sns/{sn}/users", tag = "licences", operation_id = "unlink_sn_users",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<UserBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<UserBody>, example = json!([{"name": "the caretaker"}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn unlink_users(
     State(state): State<AppState>,
     Named(sn): Named,
@@ -128,26 +128,27 @@ pub(super) async fn unlink_users(
 ) -> Answer {
     let named = some_of(change.body)?.into_iter().map(|user| text("name", user.name));
     let names = named.collect::<Result<_, _>>()?;
-    apply(&state, LicenceChange::UnlinkUsers { sn, names }, change.mark).await
+    apply(&state, LicenceChange::UnlinkUsers { sn, names }, change.asked).await
 }
 
 /// Makes or changes customers; the last one becomes the authorization code's.
 #[utoipa::path(post, path = "/bitanswer/api/sns/{sn}/customers", tag = "licences", operation_id = "set_sn_customers",
     params(("sn" = String, Path),
         ("x-bit-req-id" = Option<String>, Header, description = "carried out once a day")),
-    request_body = Vec<CustomerBody>,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = Vec<CustomerBody>, example = json!([{"name": "the station", "referenceId": "s-1", "city": "Basel"}])),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn set_customers(
     State(state): State<AppState>,
     Named(sn): Named,
     change: Change<Vec<CustomerBody>>,
 ) -> Answer {
     let customers = some_of(change.body)?.into_iter().map(CustomerBody::customer).collect::<Result<_, _>>()?;
-    apply(&state, LicenceChange::SetCustomers { sn, customers }, change.mark).await
+    apply(&state, LicenceChange::SetCustomers { sn, customers }, change.asked).await
 }
 
-async fn apply(state: &AppState, change: LicenceChange, mark: Option<RequestMark>) -> Answer {
-    let done = state.store.change_licences(change, mark, clock::unix_ms()).await?;
+async fn apply(state: &AppState, change: LicenceChange, asked: Asked) -> Answer {
+    let Asked { by, mark } = asked;
+    let done = state.store.by(by).change_licences(change, mark, clock::unix_ms()).await?;
     if !done.records.is_empty() {
         state.control.wake();
     }

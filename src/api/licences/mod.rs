@@ -3,6 +3,7 @@
 
 mod answer;
 mod asked;
+mod audit;
 mod change;
 mod params;
 mod products;
@@ -36,6 +37,8 @@ pub fn routes(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(sns::users, change::link_users, change::unlink_users))
         .routes(routes!(sns::customers, change::set_customers))
         .routes(routes!(sns::machines))
+        .routes(routes!(audit::traverse))
+        .routes(routes!(audit::search))
         .route_layer(middleware::from_fn_with_state(state.clone(), authenticate))
 }
 

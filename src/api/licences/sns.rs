@@ -14,7 +14,7 @@ use crate::store::{Collection, Owner, Refusal, SnScope};
 #[utoipa::path(get, path = "/bitanswer/api/sns", tag = "licences", operation_id = "sns",
     params(("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("scope" = Option<String>, Query, description = "product template business feature data machine all")),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn traverse(State(state): State<AppState>, params: Params) -> Answer {
     let scope = params.scope()?;
     Ok(Envelope::page(&state.store.sns(all(&SNS, &params)?, scope).await?))
@@ -25,8 +25,8 @@ pub(super) async fn traverse(State(state): State<AppState>, params: Params) -> A
 #[utoipa::path(post, path = "/bitanswer/api/sns/data", tag = "licences", operation_id = "search_sns",
     params(("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("scope" = Option<String>, Query, description = "product template business feature data machine all")),
-    request_body = SearchBody,
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    request_body(content = SearchBody, example = json!({"querys": [{"name": "concurrentNumber", "op": ">=", "values": [4]}], "sorts": [{"name": "regDate", "order": "DESC"}]})),
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn search(State(state): State<AppState>, params: Params, Sent(body): Sent<SearchBody>) -> Answer {
     let scope = params.scope()?;
     Ok(Envelope::page(&state.store.sns(body.search(&SNS, &params)?, scope).await?))
@@ -36,7 +36,7 @@ pub(super) async fn search(State(state): State<AppState>, params: Params, Sent(b
 #[utoipa::path(get, path = "/bitanswer/api/accounts/sns", tag = "licences", operation_id = "account_sns",
     params(("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("scope" = Option<String>, Query, description = "count, basic (default), all")),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn of_account(State(state): State<AppState>, params: Params) -> Answer {
     let wanted = params.account_scope()?;
     let scope = if wanted == AccountScope::All { SnScope::ALL } else { SnScope::default() };
@@ -48,7 +48,7 @@ pub(super) async fn of_account(State(state): State<AppState>, params: Params) ->
 #[utoipa::path(get, path = "/bitanswer/api/sns/{sn}", tag = "licences", operation_id = "sn",
     params(("sn" = String, Path),
         ("scope" = Option<String>, Query, description = "product template business feature data machine all")),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn show(State(state): State<AppState>, Named(sn): Named, params: Params) -> Answer {
     let found = state.store.sn(&sn, params.scope()?).await?;
     Ok(Envelope::records(&[found.ok_or_else(no_sn)?]))
@@ -58,7 +58,7 @@ pub(super) async fn show(State(state): State<AppState>, Named(sn): Named, params
 #[utoipa::path(get, path = "/bitanswer/api/sns/{sn}/features", tag = "licences", operation_id = "sn_features",
     params(("sn" = String, Path), ("offset" = Option<u32>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn features(State(state): State<AppState>, Named(sn): Named, params: Params) -> Answer {
     of_sn(&state, sn, &SN_FEATURES, &params).await
 }
@@ -67,7 +67,7 @@ pub(super) async fn features(State(state): State<AppState>, Named(sn): Named, pa
 #[utoipa::path(get, path = "/bitanswer/api/sns/{sn}/users", tag = "licences", operation_id = "sn_users",
     params(("sn" = String, Path), ("offset" = Option<u32>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn users(State(state): State<AppState>, Named(sn): Named, params: Params) -> Answer {
     of_sn(&state, sn, &SN_USERS, &params).await
 }
@@ -76,7 +76,7 @@ pub(super) async fn users(State(state): State<AppState>, Named(sn): Named, param
 #[utoipa::path(get, path = "/bitanswer/api/sns/{sn}/customers", tag = "licences", operation_id = "sn_customers",
     params(("sn" = String, Path), ("offset" = Option<u32>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn customers(State(state): State<AppState>, Named(sn): Named, params: Params) -> Answer {
     of_sn(&state, sn, &SN_CUSTOMERS, &params).await
 }
@@ -85,7 +85,7 @@ pub(super) async fn customers(State(state): State<AppState>, Named(sn): Named, p
 #[utoipa::path(get, path = "/bitanswer/api/sns/{sn}/machines", tag = "licences", operation_id = "sn_machines",
     params(("sn" = String, Path), ("offset" = Option<u32>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope)))]
+    responses((status = 200, body = Envelope), (status = 401, body = Envelope), (status = 403, body = Envelope), (status = 429, body = Envelope)))]
 pub(super) async fn machines(State(state): State<AppState>, Named(sn): Named, params: Params) -> Answer {
     of_sn(&state, sn, &SN_MACHINES, &params).await
 }
