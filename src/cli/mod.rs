@@ -12,6 +12,7 @@ use crate::config::ConfigError;
 use crate::detect::{Catalog, DetectError, Detectors, Model, Runtime};
 use crate::task_json::TaskProblem;
 
+pub mod bench;
 pub mod check;
 pub mod detect;
 pub mod keys;
@@ -43,6 +44,8 @@ enum Command {
     Detect(detect::Args),
     /// Validates task files and says what each would do
     Check(check::Args),
+    /// Measures this box: decoding, detection, encoding, and how many cameras it holds
+    Bench(bench::Args),
     /// The models of models.toml
     Models(models::Args),
     /// Deliveries: pending, delivered, dead
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Detect(args) => detect::run(&args),
         Command::Check(args) => check::run(&args, &mut stdout(), check::input_size).map_err(Into::into),
+        Command::Bench(args) => bench::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Outbox(args) => outbox::run(&args),
         Command::Keys(args) => keys::run(&args, &mut stdout()),

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod bench;
 mod config;
 mod deliver;
 mod detect;
