@@ -31,7 +31,7 @@ pub struct Args {
     /// Ask clients for this user and the password in FACE_EDGE_SIM_PASSWORD
     #[arg(long)]
     user: Option<String>,
-    /// Fail after some seconds: drop@S cuts connections, freeze@S stops the picture, refuse@S takes no more clients
+    /// Fail after some seconds: drop@S cuts connections, freeze@S stops the picture, refuse@S takes no more clients, change@S goes on with the next video
     #[arg(long = "fault", value_name = "KIND@SECONDS")]
     faults: Vec<TimedFault>,
 }

@@ -33,7 +33,9 @@ pub enum SimError {
     Video { path: PathBuf, problem: String },
     #[error("cannot listen on {listen}: is another program there? Choose another port with --listen")]
     Listen { listen: SocketAddr },
-    #[error("--fault {given}: expected KIND@SECONDS, where KIND is drop, freeze or refuse; for example drop@10")]
+    #[error(
+        "--fault {given}: expected KIND@SECONDS, where KIND is drop, freeze, refuse or change; for example drop@10"
+    )]
     Fault { given: String },
     #[error("cannot record the drawn scene to {path}: {problem}")]
     Recording { path: PathBuf, problem: String },
@@ -49,6 +51,8 @@ pub enum FaultKind {
     Freeze,
     /// All connections are cut and no new one is taken.
     Refuse,
+    /// In the middle of the stream each path goes on with the next video, whatever its resolution.
+    Change,
 }
 
 /// Happens `after` the camera's start.
@@ -68,6 +72,7 @@ impl FromStr for TimedFault {
             "drop" => FaultKind::Drop,
             "freeze" => FaultKind::Freeze,
             "refuse" => FaultKind::Refuse,
+            "change" => FaultKind::Change,
             _ => return Err(fail()),
         };
         let secs: f64 = secs.parse().map_err(|_| fail())?;
@@ -108,18 +113,25 @@ struct Stage {
     context: glib::MainContext,
     main_loop: glib::MainLoop,
     server: RTSPServer,
-    frozen: Arc<AtomicBool>,
+    faults: Arc<Switches>,
+}
+
+/// What goes wrong inside the streams.
+#[derive(Default)]
+struct Switches {
+    frozen: AtomicBool,
+    changed: AtomicBool,
 }
 
 impl SimCamera {
     /// Plays from now on; returns once it listens.
     pub fn start(spec: SimSpec) -> Result<Self, SimError> {
         gst::init()?;
-        let frozen = Arc::new(AtomicBool::new(false));
-        let server = build_server(&spec, &frozen)?;
+        let switches = Arc::new(Switches::default());
+        let server = build_server(&spec, &switches)?;
         let context = glib::MainContext::new();
         let main_loop = glib::MainLoop::new(Some(&context), false);
-        let stage = Arc::new(Stage { context, main_loop, server, frozen });
+        let stage = Arc::new(Stage { context, main_loop, server, faults: switches });
         let (listening, bound) = sync_channel(1);
         let (own, faults) = (Arc::clone(&stage), spec.faults);
         let thread =
@@ -144,7 +156,12 @@ impl SimCamera {
 
     /// From now on no picture comes, while connections stay.
     pub fn freeze(&self) {
-        self.stage.frozen.store(true, Ordering::Release);
+        self.stage.faults.frozen.store(true, Ordering::Release);
+    }
+
+    /// From now on each path plays the next video.
+    pub fn change(&self) {
+        self.stage.faults.changed.store(true, Ordering::Release);
     }
 
     /// Returns once the port is free again.
@@ -198,7 +215,8 @@ impl Stage {
         let stage = Arc::clone(self);
         let act = move || {
             match fault.kind {
-                FaultKind::Freeze => stage.frozen.store(true, Ordering::Release),
+                FaultKind::Freeze => stage.faults.frozen.store(true, Ordering::Release),
+                FaultKind::Change => stage.faults.changed.store(true, Ordering::Release),
                 FaultKind::Drop => stage.drop_clients(),
                 FaultKind::Refuse => {
                     listener.iter().for_each(glib::Source::destroy);
@@ -228,14 +246,17 @@ impl Stage {
     }
 }
 
-fn build_server(spec: &SimSpec, frozen: &Arc<AtomicBool>) -> Result<RTSPServer, SimError> {
+fn build_server(spec: &SimSpec, faults: &Arc<Switches>) -> Result<RTSPServer, SimError> {
     let server = RTSPServer::new();
     server.set_address(&spec.listen.ip().to_string());
     server.set_service(&spec.listen.port().to_string());
     let mounts = server.mount_points().expect("a new server has mount points");
-    for (index, video) in spec.videos.iter().enumerate() {
-        let clip = Arc::new(Clip::load(video)?);
-        mounts.add_factory(&format!("/cam{index}"), factory(&clip, frozen, spec.login.is_some()));
+    let clips = spec.videos.iter().map(|video| Clip::load(video).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    for (index, clip) in clips.iter().enumerate() {
+        // A payloader stays with its codec.
+        let after = clips.iter().cycle().skip(index + 1).take(clips.len()).find(|other| other.codec == clip.codec);
+        let reel = Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)) };
+        mounts.add_factory(&format!("/cam{index}"), factory(reel, faults, spec.login.is_some()));
     }
     server.set_auth(spec.login.as_ref().map(auth).as_ref());
     Ok(server)
@@ -249,10 +270,17 @@ fn auth(login: &Login) -> RTSPAuth {
     auth
 }
 
-fn factory(clip: &Arc<Clip>, frozen: &Arc<AtomicBool>, is_locked: bool) -> RTSPMediaFactory {
+/// What a path plays: one clip round and round, and the other after a change.
+#[derive(Clone)]
+struct Reel {
+    clip: Arc<Clip>,
+    after: Arc<Clip>,
+}
+
+fn factory(reel: Reel, faults: &Arc<Switches>, is_locked: bool) -> RTSPMediaFactory {
     let factory = RTSPMediaFactory::new();
     factory.set_shared(true);
-    factory.set_launch(match clip.codec {
+    factory.set_launch(match reel.clip.codec {
         Codec::H264 => "( appsrc name=feed is-live=true format=time ! rtph264pay name=pay0 pt=96 )",
         Codec::H265 => "( appsrc name=feed is-live=true format=time ! rtph265pay name=pay0 pt=96 )",
     });
@@ -263,31 +291,43 @@ fn factory(clip: &Arc<Clip>, frozen: &Arc<AtomicBool>, is_locked: bool) -> RTSPM
             .build();
         factory.add_role_from_structure(&role);
     }
-    let (clip, frozen) = (Arc::clone(clip), Arc::clone(frozen));
-    factory.connect_media_configure(move |_, media| feed(media, Arc::clone(&clip), Arc::clone(&frozen)));
+    let faults = Arc::clone(faults);
+    factory.connect_media_configure(move |_, media| feed(media, reel.clone(), Arc::clone(&faults)));
     factory
 }
 
 /// Gives the media one packet whenever it asks, no sooner than it is due.
-fn feed(media: &RTSPMedia, clip: Arc<Clip>, frozen: Arc<AtomicBool>) {
+fn feed(media: &RTSPMedia, mut reel: Reel, faults: Arc<Switches>) {
     let bin = media.element().downcast::<gst::Bin>().expect("the factory makes a bin");
     let source = bin.by_name("feed").and_downcast::<gst_app::AppSrc>().expect("named in the launch text");
-    source.set_caps(Some(&clip.caps));
+    source.set_caps(Some(&reel.clip.caps));
     let mut next = 0;
-    let mut start = None;
+    let mut round_start = None;
+    let mut changed = false;
     let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
-        if frozen.load(Ordering::Acquire) {
+        if faults.frozen.load(Ordering::Acquire) {
             return;
         }
-        let start = *start.get_or_insert_with(|| source.current_running_time().unwrap_or_default());
-        let (packet, round) = (&clip.packets[next % clip.packets.len()], (next / clip.packets.len()) as u64);
+        let mut start = *round_start.get_or_insert_with(|| source.current_running_time().unwrap_or_default());
+        let change = !changed && faults.changed.load(Ordering::Acquire);
+        if change || next == reel.clip.packets.len() {
+            let due = reel.clip.packets.get(next).map(|packet| packet.decode_at);
+            start += due.unwrap_or(reel.clip.duration);
+            round_start = Some(start);
+            next = 0;
+        }
+        if change {
+            changed = true;
+            reel.clip = Arc::clone(&reel.after);
+            source.set_caps(Some(&reel.clip.caps));
+        }
+        let packet = &reel.clip.packets[next];
         next += 1;
-        let round_start = start + clip.duration * round;
-        wait_until(source, round_start + packet.decode_at);
+        wait_until(source, start + packet.decode_at);
         let mut buffer = packet.buffer.copy();
         let stamped = buffer.make_mut();
-        stamped.set_pts(round_start + packet.show_at);
-        stamped.set_dts(round_start + packet.decode_at);
+        stamped.set_pts(start + packet.show_at);
+        stamped.set_dts(start + packet.decode_at);
         // Refused only while the media is being torn down.
         let _ = source.push_buffer(buffer);
     });

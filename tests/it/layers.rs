@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("frame", &["domain"]),
     ("mailbox", &["clock", "frame"]),
+    ("motion", &["domain", "frame"]),
     ("snapshot", &["domain", "frame"]),
     ("task_json", &["domain"]),
     ("detect", &["clock", "domain", "frame"]),
@@ -24,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sim", &["clock", "domain", "frame"]),
     ("analysts", &["detect", "domain", "frame", "mailbox", "worker"]),
     ("channel", &["domain", "frame", "mailbox", "media", "worker"]),
-    ("worker", &["clock", "domain", "frame", "mailbox", "rules", "snapshot"]),
+    ("worker", &["clock", "domain", "frame", "mailbox", "motion", "rules", "snapshot"]),
 ];
 
 /// Foreign libraries and the only places that may name them.

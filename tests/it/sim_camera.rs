@@ -10,7 +10,7 @@ use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace};
 use face_edge::sim::camera::{Login, SimCamera, SimSpec};
 use face_edge::sim::{recording, scene};
 
-use crate::media::{Log, Recorder, clip, shared};
+use crate::media::{Log, Recorder, clip, make, shared};
 
 fn live(url: &str) -> CameraSpec {
     CameraSpec { frame_timeout: Duration::from_secs(3), ..CameraSpec::new(url, Pace::Live) }
@@ -84,6 +84,34 @@ fn an_idle_camera_decodes_around_key_frames_and_wakes_within_one_interval() {
     for (pair, ns) in frames.windows(2).zip(steps) {
         assert_eq!(pair[1].0 - pair[0].0, (ns + FRAME_NS / 2) / FRAME_NS, "what was left out counts, too");
     }
+}
+
+#[test]
+fn another_resolution_in_mid_stream_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = clip(folder.path(), 50);
+    let encoder = if gst::ElementFactory::find("x264enc").is_some() { "x264enc key-int-max=25" } else { "openh264enc" };
+    let large = make(
+        folder.path(),
+        "large.mp4",
+        &format!(
+            "videotestsrc pattern=ball num-buffers=50 ! video/x-raw,format=I420,width=640,height=360,framerate=25/1 ! \
+             {encoder} ! h264parse ! mp4mux ! filesink name=out"
+        ),
+    );
+    let sim = SimCamera::start(SimSpec::new(vec![small, large])).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let reader = recorder.start(live(&sim.url(0)));
+    recorder.wait_frames(20);
+    sim.change();
+    let sizes = |log: &Log| log.frames.iter().map(|f| (f.2, f.3)).collect::<Vec<_>>();
+    let large = |log: &Log| sizes(log).into_iter().filter(|&size| size == (640, 360)).count();
+    recorder.wait("the other resolution", |log| (large(log) >= 30).then_some(()));
+    let (mut sizes, states) = recorder.wait("states", |log| Some((sizes(log), log.states.len())));
+    reader.stop();
+    sizes.dedup();
+    assert_eq!(sizes, [(320, 180), (640, 360)]);
+    assert_eq!(states, 2, "connecting and playing, no fault");
 }
 
 #[test]
