@@ -104,8 +104,13 @@ impl Analysis {
     }
 
     fn face_id(&self, track: u64) -> Uuid {
-        Uuid::new_v5(&self.session, &track.to_be_bytes())
+        face_id(self.session, track)
     }
+}
+
+/// What a track of a run is called outside.
+pub fn face_id(session: Uuid, track: u64) -> Uuid {
+    Uuid::new_v5(&session, &track.to_be_bytes())
 }
 
 /// Serves cameras in turn until the mailbox closes.

@@ -22,6 +22,8 @@ pub mod run;
 pub mod serve;
 pub mod sim_camera;
 pub mod sim_receiver;
+pub mod verify;
+pub mod why;
 
 #[derive(Parser)]
 #[command(
@@ -50,6 +52,10 @@ enum Command {
     Models(models::Args),
     /// Deliveries: pending, delivered, dead
     Outbox(outbox::Args),
+    /// Why a face was sent or not: the chain of decisions
+    Why(why::Args),
+    /// Checks a saved series of messages: pictures, signatures, gaps
+    Verify(verify::Args),
     /// API keys and their roles
     Keys(keys::Args),
     /// A simulated camera, a simulated receiver
@@ -117,6 +123,8 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Outbox(args) => outbox::run(&args),
+        Command::Why(args) => why::run(&args, &mut stdout()),
+        Command::Verify(args) => verify::run(&args, &mut stdout()),
         Command::Keys(args) => keys::run(&args, &mut stdout()),
         Command::Sim(Sim::Camera(args)) => sim_camera::run(args),
         Command::Sim(Sim::Receiver(args)) => wait_for(sim_receiver::run(&args)),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use uuid::Uuid;
+
 use super::inbox::Inbox;
+use super::journal::Journal;
 use crate::channel::Channel;
 use crate::domain::TaskId;
 use crate::rules::{Outcome, Tally};
@@ -13,17 +16,21 @@ pub struct Telemetry {
     task: TaskId,
     generation: u64,
     inbox: Arc<Inbox>,
+    /// Track ids are made of it.
+    session: Uuid,
+    journal: Journal,
     told: Tally,
 }
 
 impl Telemetry {
-    pub fn new(task: TaskId, generation: u64, inbox: Arc<Inbox>) -> Self {
-        Self { task, generation, inbox, told: Tally::default() }
+    pub fn new(task: TaskId, generation: u64, inbox: Arc<Inbox>, session: Uuid, journal: Journal) -> Self {
+        Self { task, generation, inbox, session, journal, told: Tally::default() }
     }
 }
 
 impl Observer for Telemetry {
     fn decided(&mut self, outcome: &Outcome<Arc<Picture>>, tally: &Tally) {
+        self.journal.note(&self.task, self.session, outcome);
         let task = self.task.as_str();
         for sending in &outcome.sendings {
             let reason = sending.reason.as_str();

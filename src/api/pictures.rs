@@ -1,0 +1,50 @@
+//! `GET /pictures/{id}.jpg?expires=…&signature=…`: the picture of a thin message, for whoever holds its address.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::ErrorBody;
+use super::{ApiError, AppState};
+use crate::clock;
+use crate::store::picture_link;
+
+/// Open to all: the signature in the address is the key.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(picture))
+}
+
+#[derive(Deserialize)]
+struct Signed {
+    expires: Option<String>,
+    signature: Option<String>,
+}
+
+/// One message's picture. The whole address comes with the message.
+#[utoipa::path(get, path = "/pictures/{name}", tag = "pictures",
+    params(("name" = String, Path), ("expires" = Option<String>, Query), ("signature" = Option<String>, Query)),
+    responses((status = 200, body = Vec<u8>, content_type = "image/jpeg"), (status = "4XX", body = ErrorBody),
+        (status = "5XX", body = ErrorBody)))]
+async fn picture(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    Query(signed): Query<Signed>,
+) -> Result<Response, ApiError> {
+    // One answer for all: whoever guesses learns nothing.
+    let missing = || ApiError::NotFound("there is no such picture, or its address is no longer good".to_owned());
+    let id = name.strip_suffix(".jpg").ok_or_else(missing)?.to_owned();
+    let expires: i64 = signed.expires.as_deref().unwrap_or_default().parse().map_err(|_| missing())?;
+    let keys = state.store.box_keys().await?.ok_or_else(missing)?;
+    let now = clock::unix_ms();
+    if !picture_link::is_good(&keys.pictures, &id, expires, signed.signature.as_deref().unwrap_or_default(), now) {
+        return Err(missing());
+    }
+    let jpeg = state.store.picture_to_fetch(&id, now).await?.ok_or_else(missing)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    Ok((headers, jpeg.to_vec()).into_response())
+}
