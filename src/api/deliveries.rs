@@ -69,7 +69,6 @@ struct PendingAgain {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"task_id": "0123456789abcdef0123456789abcdef", "since": 1, "until": 2}))]
 struct RetryBody {
     /// A task of this project.
     #[schema(pattern = "^[0-9a-f]{32}$")]

@@ -1,13 +1,13 @@
 //! `GET /pictures/{id}.jpg?expires=…&signature=…`: the picture of a thin message, for whoever holds its address.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ErrorBody;
+use super::face_tasks::Given;
 use super::{ApiError, AppState};
 use crate::clock;
 use crate::store::picture_link;
@@ -17,29 +17,26 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(picture))
 }
 
-#[derive(Deserialize)]
-struct Signed {
-    expires: Option<String>,
-    signature: Option<String>,
-}
-
 /// One message's picture. The whole address comes with the message.
 #[utoipa::path(get, path = "/pictures/{name}", tag = "pictures",
-    params(("name" = String, Path), ("expires" = Option<String>, Query), ("signature" = Option<String>, Query)),
+    params(("name" = String, Path), ("expires" = Option<i64>, Query, minimum = 0), ("signature" = Option<String>, Query)),
     responses((status = 200, body = Vec<u8>, content_type = "image/jpeg"), (status = "4XX", body = ErrorBody),
         (status = "5XX", body = ErrorBody)))]
 async fn picture(
     State(state): State<AppState>,
     Path(name): Path<String>,
-    Query(signed): Query<Signed>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     // One answer for all: whoever guesses learns nothing.
     let missing = || ApiError::NotFound("there is no such picture, or its address is no longer good".to_owned());
     let id = name.strip_suffix(".jpg").ok_or_else(missing)?.to_owned();
-    let expires: i64 = signed.expires.as_deref().unwrap_or_default().parse().map_err(|_| missing())?;
+    let query = query.unwrap_or_default();
+    let given = Given::read(&query)?;
+    let expires = given.number("expires", 0..=i64::MAX)?.ok_or_else(missing)?;
+    let signature = given.like("signature")?.ok_or_else(missing)?;
     let keys = state.store.box_keys().await?.ok_or_else(missing)?;
     let now = clock::unix_ms();
-    if !picture_link::is_good(&keys.pictures, &id, expires, signed.signature.as_deref().unwrap_or_default(), now) {
+    if !picture_link::is_good(&keys.pictures, &id, expires, &signature, now) {
         return Err(missing());
     }
     let jpeg = state.store.picture_to_fetch(&id, now).await?.ok_or_else(missing)?;

@@ -23,6 +23,7 @@ pub mod serve;
 pub mod sim_camera;
 pub mod sim_receiver;
 pub mod verify;
+mod what_if;
 pub mod why;
 
 #[derive(Parser)]
@@ -119,8 +120,10 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Detect(args) => detect::run(&args),
-        Command::Check(args) => check::run(&args, &mut stdout(), check::input_size).map_err(Into::into),
         Command::Bench(args) => bench::run(&args),
+        Command::Check(args) => check::run(&args, &mut stdout(), check::input_size)
+            .map_err(Into::into)
+            .and_then(|()| check::against(&args, &mut stdout())),
         Command::Models(args) => models::run(&args),
         Command::Outbox(args) => outbox::run(&args),
         Command::Why(args) => why::run(&args, &mut stdout()),

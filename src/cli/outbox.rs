@@ -66,6 +66,11 @@ enum Command {
     Outputs,
     /// Switch an output on again that its receiver had switched off (status 410)
     Enable { id: i64 },
+    /// What was erased because its task keeps nothing longer (retention_hours)
+    Erased {
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
     /// Look for what does not fit together in the outbox, and mend it
     Fsck {
         /// Only look
@@ -112,6 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         Command::Outputs => outputs(&store, args.json),
         Command::Enable { id } => enable(&store, args.json, OutputId(*id)),
+        Command::Erased { limit } => erased(&store, args.json, *limit),
         Command::Fsck { dry_run } => fsck(&store, args.json, !dry_run),
         Command::Purge { dead, older_than } => purge(&store, args.json, *dead, *older_than),
     }
@@ -212,6 +218,23 @@ fn enable(store: &Store, json: bool, id: OutputId) -> anyhow::Result<()> {
         bail!("output {} is not switched off, or there is none: see `outbox outputs`", id.0);
     }
     answer(json, "outputs_switched_on", 1);
+    Ok(())
+}
+
+fn erased(store: &Store, json: bool, limit: u32) -> anyhow::Result<()> {
+    for row in store.erasures(limit).wait()? {
+        let (at, taken_at, message_id) = (time(row.at), time(row.taken_at), row.message_id.to_uppercase());
+        if json {
+            let (task_id, undelivered) = (&row.task_id, row.undelivered);
+            println!(
+                "{}",
+                json!({"at": at, "task_id": task_id, "message_id": message_id, "taken_at": taken_at,
+                       "undelivered": undelivered})
+            );
+        } else {
+            println!("{at}  {}  {message_id}  taken {taken_at}  {} undelivered", row.task_id, row.undelivered);
+        }
+    }
     Ok(())
 }
 

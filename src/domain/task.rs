@@ -190,6 +190,8 @@ pub struct Rules {
     pub max_size_px: f32,
     pub roi: Roi,
     pub send_origin_image: bool,
+    /// An OriginImage shows no face that is not reported with it, and nothing outside the region.
+    pub veil_origin_image: bool,
     /// 20..=100.
     pub jpeg_quality: u8,
     /// From a face's first detection to its first sending.
@@ -208,6 +210,7 @@ impl Default for Rules {
             max_size_px: 4096.0,
             roi: Roi::whole_frame(),
             send_origin_image: false,
+            veil_origin_image: false,
             jpeg_quality: 90,
             first_send_after: Duration::ZERO,
             must_send: false,

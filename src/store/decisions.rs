@@ -4,6 +4,7 @@
 use rusqlite::{Connection, Row};
 
 use super::error::StoreError;
+use super::moment::UpMs;
 use crate::domain::UnixMs;
 
 const KEPT: i64 = 100_000;
@@ -20,11 +21,12 @@ pub struct Decision {
     pub what: String,
 }
 
-pub fn add(connection: &Connection, rows: &[Decision]) -> Result<(), StoreError> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO decisions (task_id, face_id, at, stream_ms, what) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+pub fn add(connection: &Connection, rows: &[Decision], now: UpMs) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO decisions (task_id, face_id, at, born_at, stream_ms, what) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
     for row in rows {
-        insert.execute((&row.task_id, &row.face_id, row.at.0, row.stream_ms as i64, &row.what))?;
+        insert.execute((&row.task_id, &row.face_id, row.at.0, now.0, row.stream_ms as i64, &row.what))?;
     }
     connection
         .prepare_cached("DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?1")?

@@ -5,14 +5,14 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::claim;
 use super::error::StoreError;
 use super::moment::Moment;
 use super::outbox::{self, Limits};
+use super::{claim, erasure};
 use crate::domain::{Category, UnixMs};
 
 /// Messages that one call of `trim` looks at, so that it never holds the writer for long.
-const TRIM_BATCH: i64 = 500;
+pub(super) const TRIM_BATCH: i64 = 500;
 /// The service's own time is noted at most so often: each note is a write to the disk.
 const NOTE_UP_EVERY_MS: i64 = 60_000;
 
@@ -49,7 +49,8 @@ enum GivesWay {
 /// ago and outputs that nothing refers to. Answers how many messages it touched: again while that is not zero.
 pub fn trim(connection: &Connection, now: Moment, limits: &Limits) -> Result<u64, StoreError> {
     note_up(connection, now)?;
-    let touched = expire(connection, now, limits)?
+    let touched = erasure::erase(connection, now)?
+        + expire(connection, now, limits)?
         + drop_fetched(connection, now.wall)?
         + forget(connection, now.up.before(limits.keep_finished).0)?;
     connection.execute(
@@ -147,7 +148,7 @@ pub(super) fn bury(connection: &Connection, message: i64, reason: &str, now: Uni
     Ok(open.len() as u64)
 }
 
-fn count_dead(deliveries: u64, reason: &'static str) {
+pub(super) fn count_dead(deliveries: u64, reason: &'static str) {
     if deliveries > 0 {
         metrics::counter!("face_edge_dropped_total", "stage" => "outbox", "reason" => reason).increment(deliveries);
         tracing::warn!(deliveries, reason, "deliveries died undelivered");

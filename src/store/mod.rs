@@ -25,6 +25,7 @@ mod channels;
 mod claim;
 mod crash;
 mod decisions;
+mod erasure;
 mod error;
 mod eviction;
 mod fsck;
@@ -34,6 +35,7 @@ mod licence_changes;
 pub mod licences;
 mod migrations;
 mod moment;
+mod observations;
 mod outbox;
 mod picture_files;
 pub mod picture_link;
@@ -52,6 +54,7 @@ pub use call::Call;
 pub use cameras::{CameraQuery, CameraRow};
 pub use channels::{ChannelRequest, DEFAULT_SN};
 pub use decisions::Decision;
+pub use erasure::Erasure;
 pub use error::StoreError;
 pub use fsck::Findings;
 pub use keys::KeyRow;
@@ -62,6 +65,7 @@ pub use licence_changes::{
 };
 pub use licences::{Owner, SnScope};
 pub use moment::{Moment, UpMs};
+pub use observations::{Observation, SeenFace};
 pub use outbox::{Attempt, Budget, Claim, Claimed, DeliveryId, Enqueued, Limits, Outcome, OutputId, Totals};
 pub use query::{
     Collection, Condition, Criteria, LIMIT_DEFAULT, LIMIT_MAX, Op as QueryOp, Operand, Page, QueryFault, Search, Sort,
@@ -266,9 +270,21 @@ impl Store {
         self.read(box_keys::read)
     }
 
-    /// What the rules decided about tracks. Only the newest are kept.
-    pub fn note_decisions(&self, rows: Vec<Decision>) -> Call<()> {
-        self.write(|reply| Op::NoteDecisions { rows, reply })
+    /// What was erased because of its age, newest first.
+    pub fn erasures(&self, limit: u32) -> Call<Vec<Erasure>> {
+        self.read(move |c| erasure::list(c, limit))
+    }
+
+    /// What the rules decided about tracks, and what they decided it from. Only the newest are kept.
+    pub fn note_tracks(&self, decisions: Vec<Decision>, seen: Vec<Observation>) -> Call<()> {
+        let now = self.now().up;
+        self.write(|reply| Op::NoteTracks { decisions, seen, now, reply })
+    }
+
+    /// All that is known of what a task saw, in order.
+    pub fn observations(&self, task_id: &str) -> Call<Vec<Observation>> {
+        let task_id = task_id.to_owned();
+        self.read(move |c| observations::list(c, &task_id))
     }
 
     /// The newest decisions about a task's tracks, or about one of them, in their order.

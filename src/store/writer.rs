@@ -16,7 +16,8 @@ use super::error::StoreError;
 use super::fsck::{self, Findings};
 use super::ledger::{self, Purge, Revive};
 use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
-use super::moment::Moment;
+use super::moment::{Moment, UpMs};
+use super::observations::{self, Observation};
 use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage, OutputId};
 use super::registry::{self, Desired, TaskRow, TaskState};
 use super::{claim, eviction, keys, keys::KeyRow, picture_files};
@@ -43,7 +44,7 @@ pub enum Op {
     Revive { which: Revive, now: Moment, reply: Reply<u64> },
     EnableOutput { id: OutputId, reply: Reply<bool> },
     Fsck { mend: bool, now: UnixMs, reply: Reply<Findings> },
-    NoteDecisions { rows: Vec<Decision>, reply: Reply<()> },
+    NoteTracks { decisions: Vec<Decision>, seen: Vec<Observation>, now: UpMs, reply: Reply<()> },
     Purge { which: Purge, reply: Reply<u64> },
     InsertTasks { rows: Vec<TaskRow>, reply: Reply<()> },
     UpdateTask { row: Box<TaskRow>, reply: Reply<bool> },
@@ -137,7 +138,9 @@ impl Op {
             Self::Revive { which, now, reply } => settle(c, begun, reply, |c| ledger::revive(c, &which, now)),
             Self::EnableOutput { id, reply } => settle(c, begun, reply, |c| ledger::enable(c, id)),
             Self::Fsck { mend, now, reply } => settle(c, begun, reply, |c| fsck::check(c, mend, now)),
-            Self::NoteDecisions { rows, reply } => settle(c, begun, reply, |c| decisions::add(c, &rows)),
+            Self::NoteTracks { decisions, seen, now, reply } => settle(c, begun, reply, |c| {
+                decisions::add(c, &decisions, now).and_then(|()| observations::add(c, &seen, now))
+            }),
             Self::Purge { which, reply } => settle(c, begun, reply, |c| ledger::purge(c, &which)),
             Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| {
                 let ids = rows.iter().map(|row| row.id.as_str()).collect();

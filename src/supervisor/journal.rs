@@ -1,4 +1,4 @@
-//! What the rules decide about each track, on its way into the store: collected for a moment and written together, so
+//! What the rules see and decide about each track, on its way into the store: collected for a moment and written together, so
 //! that analysing costs no sync. A journal that cannot keep up loses entries, counted; it never holds a frame up.
 
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::clock;
 use crate::domain::{StreamTime, TaskId};
 use crate::rules::{Outcome, What};
-use crate::store::{Decision, Store};
-use crate::worker::{Picture, face_id};
+use crate::store::{Decision, Observation, SeenFace, Store};
+use crate::worker::{Picture, Seen, face_id};
 
 const QUEUE: usize = 4096;
 /// Written together at most.
@@ -20,7 +20,12 @@ const COLLECT: Duration = Duration::from_secs(1);
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Journal(SyncSender<Decision>);
+pub struct Journal(SyncSender<Entry>);
+
+enum Entry {
+    Decided(Decision),
+    Seen(Observation),
+}
 
 impl Journal {
     /// Ends with its last clone.
@@ -46,6 +51,22 @@ impl Journal {
         }
     }
 
+    pub fn seen(&self, task: &TaskId, session: Uuid, seen: &Seen<'_>) {
+        let face = |(detection, measure): &(_, crate::rules::Measure)| SeenFace {
+            detection: *detection,
+            sharpness: measure.sharpness,
+            exposure: measure.exposure,
+        };
+        self.send(Entry::Seen(Observation {
+            task_id: task.to_string(),
+            session: session.to_string(),
+            at: seen.taken_at,
+            stream_ns: seen.at.as_nanos(),
+            frame_size: seen.frame_size,
+            faces: seen.faces.iter().map(face).collect(),
+        }));
+    }
+
     fn put(&self, task: &TaskId, face_id: Uuid, at: StreamTime, what: String) {
         let decision = Decision {
             task_id: task.to_string(),
@@ -54,25 +75,36 @@ impl Journal {
             stream_ms: at.as_millis(),
             what,
         };
-        if self.0.try_send(decision).is_err() {
+        self.send(Entry::Decided(decision));
+    }
+
+    fn send(&self, entry: Entry) {
+        if self.0.try_send(entry).is_err() {
             metrics::counter!("face_edge_dropped_total", "stage" => "journal", "reason" => "behind").increment(1);
         }
     }
 }
 
-fn write(store: &Store, decisions: &Receiver<Decision>) {
-    while let Ok(first) = decisions.recv() {
+fn write(store: &Store, entries: &Receiver<Entry>) {
+    while let Ok(first) = entries.recv() {
         let until = clock::monotonic() + COLLECT;
         let mut batch = vec![first];
         let mut over = false;
         while batch.len() < BATCH && !over {
-            match decisions.recv_timeout(until.saturating_duration_since(clock::monotonic())) {
-                Ok(decision) => batch.push(decision),
+            match entries.recv_timeout(until.saturating_duration_since(clock::monotonic())) {
+                Ok(entry) => batch.push(entry),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => over = true,
             }
         }
-        if let Err(error) = store.note_decisions(batch).wait() {
+        let (mut decisions, mut seen) = (Vec::new(), Vec::new());
+        for entry in batch {
+            match entry {
+                Entry::Decided(decision) => decisions.push(decision),
+                Entry::Seen(observation) => seen.push(observation),
+            }
+        }
+        if let Err(error) = store.note_tracks(decisions, seen).wait() {
             tracing::warn!(%error, "why faces were sent or not could not be noted");
             metrics::counter!("face_edge_dropped_total", "stage" => "journal", "reason" => "store").increment(1);
         }

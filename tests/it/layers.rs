@@ -25,7 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sim", &["clock", "domain", "frame"]),
     ("analysts", &["detect", "domain", "frame", "mailbox", "worker"]),
     ("channel", &["domain", "frame", "mailbox", "media", "worker"]),
-    ("worker", &["clock", "domain", "frame", "mailbox", "rules", "snapshot"]),
+    ("veil", &["domain", "frame", "snapshot"]),
+    ("worker", &["clock", "domain", "frame", "mailbox", "rules", "snapshot", "veil"]),
 ];
 
 /// Foreign libraries and the only places that may name them.

@@ -34,4 +34,5 @@ mod sim_camera;
 mod support;
 mod task_json;
 mod tracks;
+mod veil;
 mod worker;

@@ -295,8 +295,8 @@ fn decisions_are_listed_in_order_and_bounded() {
         stream_ms: 7,
         what: format!("too_small {at}"),
     };
-    store.note_decisions((0..5).map(|at| decision("a", at)).collect()).wait().unwrap();
-    store.note_decisions(vec![decision("b", 9)]).wait().unwrap();
+    store.note_tracks((0..5).map(|at| decision("a", at)).collect(), vec![]).wait().unwrap();
+    store.note_tracks(vec![decision("b", 9)], vec![]).wait().unwrap();
     let times = |face: Option<&str>, limit| -> Vec<i64> {
         store.decisions("t", face, limit).wait().unwrap().iter().map(|decision| decision.at.0).collect()
     };
@@ -304,7 +304,34 @@ fn decisions_are_listed_in_order_and_bounded() {
     assert_eq!(times(Some("a"), 100), [0, 1, 2, 3, 4]);
     assert!(store.decisions("other", None, 9).wait().unwrap().is_empty());
     for _ in 0..101 {
-        store.note_decisions((0..1000).map(|at| decision("c", at)).collect()).wait().unwrap();
+        store.note_tracks((0..1000).map(|at| decision("c", at)).collect(), vec![]).wait().unwrap();
     }
     assert_eq!(times(None, 1_000_000).len(), 100_000);
+}
+
+#[test]
+fn what_a_task_keeps_no_longer_is_erased_and_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_with(dir.path(), in_files()).unwrap();
+    let task_id = face(Uuid::nil(), 1).task_id().to_string();
+    let sql = rusqlite::Connection::open(dir.path().join("face-edge.db")).unwrap();
+    let body = r#"{"service_config": {"common": {"retention_hours": 2}}}"#;
+    sql.execute(
+        "INSERT INTO tasks (id, project_id, name, creator, service_version, desired, state, input_index, body,
+            created_at, updated_at) VALUES (?1, '', '', '', '', 'stop', '', 0, ?2, 0, 0)",
+        (&task_id, body),
+    )
+    .unwrap();
+    store.enqueue_at(&face(Uuid::from_u128(1), 1), &[hook("a")], at(UnixMs(1), 0)).wait().unwrap();
+    let done = store.claim_due(at(UnixMs(1), 0), 8).wait().unwrap().deliveries.remove(0);
+    record(&store, &done, Outcome::Delivered);
+    store.enqueue_at(&face(Uuid::from_u128(2), 1), &[hook("a")], at(UnixMs(1), 0)).wait().unwrap();
+    store.enqueue_at(&face(Uuid::from_u128(3), 1), &[hook("a")], at(UnixMs(1), 3600)).wait().unwrap();
+    assert_eq!(store.trim(at(UnixMs(1) + YEAR, 7200)).wait().unwrap(), 0, "whatever the clock says");
+    assert_eq!(store.trim(at(UnixMs(9), 7201)).wait().unwrap(), 2);
+    assert_eq!((rows(&store, DeliveryState::Pending), rows(&store, DeliveryState::Delivered)), (1, 0));
+    assert_eq!(files(dir.path()).len(), 1);
+    let log = store.erasures(10).wait().unwrap();
+    assert_eq!(log.iter().map(|row| (row.at, row.undelivered)).collect::<Vec<_>>(), [(UnixMs(9), 1), (UnixMs(9), 0)]);
+    assert!(store.fsck(false).wait().unwrap().is_clean());
 }

@@ -224,6 +224,8 @@ fn rules() -> Value {
                 "description": "JSON in a string, or that JSON itself; given back as a string",
             },
             "origin_image_send_sw": switch,
+            "origin_image_blur_sw": switch,
+            "retention_hours": whole(1, 87_600),
             "image_compression_ratio": whole(20, 100),
             "face_first_send_threshold": number(0.0, 360.0),
             "face_must_send_sw": switch,

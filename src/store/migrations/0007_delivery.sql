@@ -92,6 +92,18 @@ CREATE TRIGGER delivery_dropped AFTER DELETE ON deliveries WHEN OLD.finished_at 
     UPDATE outputs SET open_deliveries = open_deliveries - 1 WHERE id = OLD.output;
 END;
 
+-- What was erased because its task says how long it may be kept.
+CREATE TABLE erasures (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    task_id    TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    taken_at   INTEGER NOT NULL,
+    -- Deliveries that had not been delivered.
+    undelivered INTEGER NOT NULL
+) STRICT;
+CREATE INDEX messages_by_task ON messages (task_id, born_at);
+
 -- What this box signs with, made at the first start.
 CREATE TABLE box_keys (
     name TEXT PRIMARY KEY,
@@ -104,7 +116,23 @@ CREATE TABLE decisions (
     task_id   TEXT NOT NULL,
     face_id   TEXT NOT NULL,
     at        INTEGER NOT NULL,
+    -- On the service's own time.
+    born_at   INTEGER NOT NULL,
     stream_ms INTEGER NOT NULL,
     what      TEXT NOT NULL
 ) STRICT;
+-- What was seen of faces, frame by frame, without pictures: other rules can be tried on it.
+CREATE TABLE observations (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id   TEXT NOT NULL,
+    session   TEXT NOT NULL,
+    at        INTEGER NOT NULL,
+    born_at   INTEGER NOT NULL,
+    stream_ns INTEGER NOT NULL,
+    width     REAL NOT NULL,
+    height    REAL NOT NULL,
+    -- JSON: numbers of each face.
+    faces     TEXT NOT NULL
+) STRICT;
+CREATE INDEX observations_by_task ON observations (task_id, id);
 CREATE INDEX decisions_by_track ON decisions (task_id, face_id, id);
