@@ -69,10 +69,10 @@ struct PendingAgain {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"since": 1_700_000_000_000_i64, "until": 1_700_000_100_000_i64}))]
 struct RetryBody {
-    /// A task of this project.
-    #[schema(pattern = "^[0-9a-f]{32}$")]
-    task_id: String,
+    /// Of this task of the project; of all where it is left out.
+    task_id: Option<String>,
     /// Unix milliseconds at which the pictures were taken, both ends included.
     #[schema(minimum = 0)]
     since: Option<i64>,
@@ -129,7 +129,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Number {
 }
 
 /// Deliveries of this project's tasks.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/deliveries", tag = "deliveries",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/deliveries", tag = "deliveries", operation_id = "list_deliveries",
     params(("project_id" = String, Path), ("service_name" = String, Path, description = "c-face-edge"),
         ("delivery_state" = Option<String>, Query, description = "pending, claimed, delivered or dead"),
         ("task" = Option<String>, Query), ("face_id" = Option<String>, Query), ("message_id" = Option<String>, Query),
@@ -171,7 +171,7 @@ async fn list(
 }
 
 /// One delivery.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/deliveries/{delivery_id}", tag = "deliveries",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/deliveries/{delivery_id}", tag = "deliveries", operation_id = "show_delivery",
     params(("project_id" = String, Path), ("service_name" = String, Path), ("delivery_id" = String, Path)),
     responses((status = 200, body = Delivery), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 async fn show(
@@ -186,7 +186,7 @@ async fn show(
 
 /// Sends a dead delivery again, if it still has its picture.
 #[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/deliveries/{delivery_id}/retry",
-    tag = "deliveries",
+    tag = "deliveries", operation_id = "retry_delivery",
     params(("project_id" = String, Path), ("service_name" = String, Path), ("delivery_id" = String, Path)),
     responses((status = 200, body = PendingAgain), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 async fn retry_one(
@@ -200,8 +200,8 @@ async fn retry_one(
     revive(&state, Revive::One(row.id)).await
 }
 
-/// Sends the dead deliveries of a task again, all or those of a time, as far as they still have their pictures.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/deliveries/retry", tag = "deliveries",
+/// Sends dead deliveries again, all or those of a task or of a time, as far as they still have their pictures.
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/deliveries/retry", tag = "deliveries", operation_id = "retry_deliveries",
     params(("project_id" = String, Path), ("service_name" = String, Path)),
     request_body(content = RetryBody, content_type = "application/json"),
     responses((status = 200, body = PendingAgain), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
@@ -214,16 +214,13 @@ async fn retry(
 ) -> Result<Json<PendingAgain>, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "send deliveries again")?;
     let asked = read_retry(&body::read(&headers, sent).await?)?;
-    let row = state.store.task(&asked.task_id).await?.filter(|row| row.project_id == scope.project_id);
-    if row.is_none() {
-        return Err(ApiError::NotFound("there is no such task in this project".to_owned()));
-    }
     let range = TimeRange { since: asked.since.map(UnixMs), until: asked.until.map(UnixMs) };
-    revive(&state, Revive::Taken { range, task_id: Some(asked.task_id) }).await
+    let project_id = Some(scope.project_id);
+    revive(&state, Revive::Taken { range, task_id: asked.task_id, project_id }).await
 }
 
 /// Where this project's messages go, what waits there, and what is switched off.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/outputs", tag = "deliveries",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/outputs", tag = "deliveries", operation_id = "list_outputs",
     params(("project_id" = String, Path), ("service_name" = String, Path)),
     responses((status = 200, body = Outputs), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 async fn outputs(
@@ -237,7 +234,7 @@ async fn outputs(
 }
 
 /// Switches an output on again whose receiver had answered 410.
-#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/outputs/{output_id}/enable", tag = "deliveries",
+#[utoipa::path(post, path = "/v2/{project_id}/services/{service_name}/outputs/{output_id}/enable", tag = "deliveries", operation_id = "enable_output",
     params(("project_id" = String, Path), ("service_name" = String, Path), ("output_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 async fn enable(
@@ -255,7 +252,7 @@ async fn enable(
 }
 
 /// What the rules decided about a task's tracks, or about one of them.
-#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/why", tag = "tasks",
+#[utoipa::path(get, path = "/v2/{project_id}/services/{service_name}/tasks/{task_id}/why", tag = "tasks", operation_id = "explain_task",
     params(("project_id" = String, Path), ("service_name" = String, Path), ("task_id" = String, Path),
         ("face_id" = Option<String>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000)),
     responses((status = 200, body = Decisions), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]

@@ -18,7 +18,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// One message's picture. The whole address comes with the message.
-#[utoipa::path(get, path = "/pictures/{name}", tag = "pictures",
+#[utoipa::path(get, path = "/pictures/{name}", tag = "pictures", operation_id = "fetch_picture",
     params(("name" = String, Path), ("expires" = Option<i64>, Query, minimum = 0), ("signature" = Option<String>, Query)),
     responses((status = 200, body = Vec<u8>, content_type = "image/jpeg"), (status = "4XX", body = ErrorBody),
         (status = "5XX", body = ErrorBody)))]

@@ -167,7 +167,7 @@ fn show(store: &Store, json: bool, id: DeliveryId) -> anyhow::Result<()> {
 }
 
 fn retry(store: &Store, json: bool, id: Option<DeliveryId>, range: TimeRange) -> anyhow::Result<()> {
-    let which = id.map_or(Revive::Taken { range, task_id: None }, Revive::One);
+    let which = id.map_or(Revive::Taken { range, task_id: None, project_id: None }, Revive::One);
     let revived = store.revive(which, store.now()).wait()?;
     if let (Some(id), 0) = (id, revived) {
         bail!("delivery {} is not dead, or its picture is gone: see `outbox show {}`", id.0, id.0);

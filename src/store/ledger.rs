@@ -95,10 +95,11 @@ pub struct TimeRange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revive {
     One(DeliveryId),
-    /// Of pictures taken then, of one task or of all.
+    /// Of pictures taken then; of one task, of one project's tasks, or of all.
     Taken {
         range: TimeRange,
         task_id: Option<String>,
+        project_id: Option<String>,
     },
     All,
 }
@@ -174,19 +175,22 @@ pub fn show(connection: &Connection, id: DeliveryId) -> Result<Option<DeliveryRo
 
 /// Dead deliveries that still have their picture are pending again, due at once. Answers how many.
 pub fn revive(connection: &Connection, which: &Revive, now: Moment) -> Result<u64, StoreError> {
-    let (only, range, task_id) = match which {
-        Revive::One(id) => (Some(id.0), TimeRange::default(), None),
-        Revive::Taken { range, task_id } => (None, *range, task_id.as_deref()),
-        Revive::All => (None, TimeRange::default(), None),
+    let all = TimeRange::default();
+    let (only, range, task_id, project_id) = match which {
+        Revive::One(id) => (Some(id.0), all, None, None),
+        Revive::Taken { range, task_id, project_id } => (None, *range, task_id.as_deref(), project_id.as_deref()),
+        Revive::All => (None, all, None, None),
     };
+    let (since, until) = (range.since.map(|at| at.0), range.until.map(|at| at.0));
     let ids = connection
         .prepare_cached(
             "SELECT d.id FROM deliveries d JOIN messages m ON m.id = d.message
              WHERE d.state = 'dead' AND m.picture_bytes > 0 AND (?1 IS NULL OR d.id = ?1)
                 AND (?2 IS NULL OR m.taken_at >= ?2) AND (?3 IS NULL OR m.taken_at <= ?3)
-                AND (?4 IS NULL OR m.task_id = ?4) ORDER BY d.id",
+                AND (?4 IS NULL OR m.task_id = ?4)
+                AND (?5 IS NULL OR m.task_id IN (SELECT id FROM tasks WHERE project_id = ?5)) ORDER BY d.id",
         )?
-        .query_map((only, range.since.map(|at| at.0), range.until.map(|at| at.0), task_id), |row| row.get(0))?
+        .query_map((only, since, until, task_id, project_id), |row| row.get(0))?
         .collect::<Result<Vec<i64>, _>>()?;
     for id in &ids {
         revive_one(connection, *id, now)?;

@@ -252,7 +252,7 @@ fn dead_deliveries_of_a_time_are_sent_again() {
     let range = |since, until| TimeRange { since: Some(UnixMs(since)), until: Some(UnixMs(until)) };
     let revive = |range, task: Option<&str>| {
         let task_id = task.map(str::to_owned);
-        store.revive(Revive::Taken { range, task_id }, UnixMs(2)).wait().unwrap()
+        store.revive(Revive::Taken { range, task_id, project_id: None }, UnixMs(2)).wait().unwrap()
     };
     assert_eq!(revive(range(0, 999), None), 0);
     assert_eq!(revive(range(0, 9999), Some("another task")), 0);
