@@ -2,12 +2,13 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench fmt clean
+.PHONY: help setup build demo test lint bench chaos fmt clean
 
 help:
 	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
 	@echo "make test    format, lints, and every test"
 	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, control_plane, end_to_end"
+	@echo "make chaos   kills the delivering service at 200 random moments (KILLS=n); what was committed has to arrive"
 	@echo "make build   the release binary, target/release/face-edge"
 	@echo "make setup   Debian packages and ONNX Runtime, nothing else"
 	@echo "make fmt     formats the source"
@@ -33,6 +34,10 @@ test: setup lint
 
 bench: setup
 	$(CARGO) bench --locked
+
+KILLS ?= 200
+chaos: setup
+	FACE_EDGE_TEST_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture kill9::what
 
 fmt:
 	$(CARGO) fmt

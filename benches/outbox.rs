@@ -1,11 +1,13 @@
-//! What the outbox costs: a message in, one claimed and recorded, and a claim before backlogs of any size.
-//! Every figure but the last holds at least one sync to the disk of the temporary folder.
+//! What the outbox costs: a message in, one from its storing to its receipt by a webhook, one claimed and recorded,
+//! and a claim before backlogs of up to a million. Every figure but the last holds at least one sync to the disk of the
+//! temporary folder.
 
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use face_edge::deliver::{Couriers, Dispatcher, DispatcherSettings, Guard, Webhook, WebhookSettings};
 use face_edge::domain::{FaceImage, Message, Reason, Rect, StreamTime, TaskId, UnixMs};
-use face_edge::store::{Attempt, Outcome, OutputTarget, Store};
+use face_edge::store::{Attempt, Limits, Outcome, OutputTarget, Store, UpMs};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -13,8 +15,10 @@ use uuid::Uuid;
 
 const PICTURE_BYTES: usize = 40_000;
 /// Of a backlog, so that its making does not take longer than its measuring.
-const SMALL_PICTURE_BYTES: usize = 1_000;
-const BACKLOGS: [u128; 3] = [1_000, 10_000, 100_000];
+const SMALL_PICTURE_BYTES: usize = 100;
+const BACKLOGS: [u128; 3] = [1_000, 100_000, 1_000_000];
+/// Of whole frames.
+const LARGE_PICTURES: [usize; 3] = [100_000, 250_000, 1_000_000];
 const AT_ONCE: usize = 32;
 
 fn face(track: u128, picture: &Arc<[u8]>) -> Message {
@@ -39,7 +43,7 @@ fn face(track: u128, picture: &Arc<[u8]>) -> Message {
 }
 
 fn target() -> [OutputTarget; 1] {
-    [OutputTarget::Webhook { url: "http://127.0.0.1:9/".into(), headers: vec![] }]
+    [OutputTarget::webhook("http://127.0.0.1:9/", vec![])]
 }
 
 fn open() -> (TempDir, Store) {
@@ -49,9 +53,13 @@ fn open() -> (TempDir, Store) {
 }
 
 async fn enqueue_all(store: &Store, messages: Vec<Message>) {
+    enqueue_all_to(store, messages, &target()).await;
+}
+
+async fn enqueue_all_to(store: &Store, messages: Vec<Message>, target: &[OutputTarget]) {
     let mut calls = JoinSet::new();
     for message in messages {
-        let call = store.enqueue_at(&message, &target(), UnixMs(1_000));
+        let call = store.enqueue_at(&message, target, UnixMs(1_000));
         calls.spawn(call.into_future());
     }
     while let Some(done) = calls.join_next().await {
@@ -72,6 +80,66 @@ fn enqueue(c: &mut Criterion) {
                 runtime.block_on(enqueue_all(&store, messages));
             });
         });
+    }
+    group.finish();
+}
+
+/// From storing to the receiver's 204 and its record, over a real connection.
+fn deliver(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let picture: Arc<[u8]> = vec![0x5a; PICTURE_BYTES].into();
+    let (_dir, store) = open();
+    let (url, dispatcher) = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound"));
+        let app = axum::Router::new()
+            .fallback(|_: axum::body::Bytes| async { axum::http::StatusCode::NO_CONTENT })
+            .layer(axum::extract::DefaultBodyLimit::max(1 << 24));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let guard = Guard::new(vec!["127.0.0.0/8".parse().expect("a range")], None);
+        let webhook = Webhook::new(vec![], guard, [0; 32], WebhookSettings::default()).expect("a client");
+        let couriers = Couriers::new(webhook, &[0; 32]);
+        (url, Dispatcher::start(store.clone(), couriers, DispatcherSettings::default()))
+    });
+    let target = [OutputTarget::webhook(url, vec![])];
+    let mut group = c.benchmark_group("outbox_enqueue_and_deliver_40kB");
+    group.throughput(Throughput::Elements(AT_ONCE as u64));
+    let mut track = 0;
+    group.bench_function(BenchmarkId::new("at_once", AT_ONCE), |b| {
+        b.iter(|| {
+            let messages = (0..AT_ONCE as u128).map(|next| face(track + next, &picture)).collect();
+            track += AT_ONCE as u128;
+            runtime.block_on(async {
+                enqueue_all_to(&store, messages, &target).await;
+                dispatcher.waker().wake();
+                while store.totals().await.expect("counted").delivered < track as u64 {
+                    tokio::task::yield_now().await;
+                }
+            });
+        });
+    });
+    group.finish();
+    runtime.block_on(dispatcher.stop());
+}
+
+/// By this the size was chosen from which pictures are files.
+fn rows_or_files(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = c.benchmark_group("outbox_enqueue_large");
+    for size in LARGE_PICTURES {
+        let picture: Arc<[u8]> = vec![0x5a; size].into();
+        for (name, picture_in_row_bytes) in [("row", usize::MAX), ("file", 0)] {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let limits = Limits { picture_in_row_bytes, ..Limits::default() };
+            let store = Store::open_with(dir.path(), limits).expect("a fresh store");
+            group.throughput(Throughput::Elements(8));
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| {
+                    let messages = (0..8).map(|track| face(track, &picture)).collect();
+                    runtime.block_on(enqueue_all(&store, messages));
+                });
+            });
+        }
     }
     group.finish();
 }
@@ -97,7 +165,7 @@ fn claim(c: &mut Criterion) {
                 now.0 += 1;
                 let claim = store.claim_due(now, 1).wait().expect("claimed");
                 let delivery = claim.deliveries[0].delivery;
-                let outcome = Outcome::Retry { due_at: now, reason: "status 500".into() };
+                let outcome = Outcome::Retry { due_at: UpMs(now.0), reason: "status 500".into() };
                 assert!(store.record(Attempt { delivery, at: now, outcome }).wait().expect("recorded"));
             });
         });
@@ -110,6 +178,6 @@ fn claim(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).without_plots();
-    targets = enqueue, claim
+    targets = enqueue, deliver, rows_or_files, claim
 }
 criterion_main!(benches);

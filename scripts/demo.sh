@@ -55,6 +55,9 @@ export FACE_EDGE_TOKEN
 # The sample task is for the boxes of this pool.
 FACE_EDGE_EDGE_POOL_ID=$(sed -n 's/.*"edge_pool_id": "\([^"]*\)".*/\1/p' examples/task-sample.json)
 export FACE_EDGE_EDGE_POOL_ID
+# Receivers on this very machine are refused unless the configuration allows them.
+FACE_EDGE_RECEIVERS_ALLOW=127.0.0.0/8
+export FACE_EDGE_RECEIVERS_ALLOW
 "$program" serve --data-dir "$work/data" --listen 127.0.0.1:8800 >"$work/service.log" 2>&1 &
 service=$!
 wait_for "the service" 20 curl -fsS http://127.0.0.1:8800/readyz

@@ -17,7 +17,7 @@ use crate::api::tls::Tls;
 use crate::api::{self, AppState};
 use crate::channel::Site;
 use crate::config::{Config, IdleDecode, read_secret_file};
-use crate::deliver::{Dispatcher, DispatcherSettings, Signer, Waker, Webhook, WebhookSettings};
+use crate::deliver::{Couriers, Dispatcher, DispatcherSettings, Guard, Signer, Waker, Webhook, WebhookSettings};
 use crate::detect::{Catalog, Runtime};
 use crate::domain::{Message, Task};
 use crate::media;
@@ -32,6 +32,8 @@ const DEFAULT_MODEL: &str = "default";
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long open requests may take to end once the service stops.
 const HTTP_GRACE: Duration = Duration::from_secs(3);
+/// The part that is not ready while the disk takes no messages.
+const STORE: &str = "store";
 /// Between two tries to store a message on a disk that does not take it.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
@@ -75,8 +77,8 @@ impl App {
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
         let catalog = Catalog::open(config.models.as_deref())?;
         let model = Arc::new(catalog.load(config.model.as_deref().unwrap_or(DEFAULT_MODEL))?);
-        let secret = webhook_secret(config)?;
         let tls = tls(config)?;
+        let signers = webhook_signers(config)?;
         if let Some(folder) = &config.tasks
             && !folder.is_dir()
         {
@@ -84,20 +86,27 @@ impl App {
         }
         let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
 
-        let limits = Limits { max_picture_bytes: config.outbox_max_bytes, ..Limits::default() };
+        let limits = Limits::of_bytes(config.outbox_max_bytes);
         let store = Store::open_with(&config.data_dir, limits)
             .with_context(|| format!("the data folder {}", config.data_dir.display()))?;
         let seal = Arc::new(Seal::of_folder(&config.data_dir)?);
         let (keys, listen) = tokio::task::block_in_place(|| keys(&store, config.listen))?;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
 
-        let webhook = Webhook::new(secret, WebhookSettings::default())?;
-        let dispatcher = Dispatcher::start(store.clone(), webhook, DispatcherSettings::default());
-        let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let outbound: Arc<dyn Outbound> =
-            Arc::new(ToOutbox { store: store.clone(), waker: dispatcher.waker(), stopping: Arc::clone(&stopping) });
-        let analysts = Analysts::start(config.workers, &runtime, &model, &outbound)?;
+        let box_keys = store.box_keys().await?.context("the box's own keys")?;
+        let guard = Guard::new(config.receivers_allow.clone(), Some(listener.local_addr()?));
+        let webhook = Webhook::new(signers, guard, box_keys.pictures, WebhookSettings::default())?;
+        let couriers = Couriers::new(webhook, &box_keys.evidence);
+        let dispatcher = Dispatcher::start(store.clone(), couriers, DispatcherSettings::default());
         let status = Arc::new(Status::default());
+        let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let outbound: Arc<dyn Outbound> = Arc::new(ToOutbox {
+            store: store.clone(),
+            waker: dispatcher.waker(),
+            status: Arc::clone(&status),
+            stopping: Arc::clone(&stopping),
+        });
+        let analysts = Analysts::start(config.workers, &runtime, &model, &outbound)?;
         let site = Site {
             node_id: config.node_id.clone(),
             mailbox: Arc::clone(analysts.mailbox()),
@@ -231,13 +240,13 @@ fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     }
 }
 
-fn webhook_secret(config: &Config) -> anyhow::Result<Option<Signer>> {
+fn webhook_signers(config: &Config) -> anyhow::Result<Vec<Signer>> {
     let from_env = std::env::var("FACE_EDGE_WEBHOOK_SECRET").ok().filter(|secret| !secret.is_empty());
     let secret = match (&config.webhook_secret_file, from_env) {
         (Some(file), _) => Some(read_secret_file(file)?),
         (None, from_env) => from_env,
     };
-    secret.map(|secret| Signer::new(&secret).context("the webhook secret")).transpose()
+    secret.map_or(Ok(Vec::new()), |secret| Signer::all(&secret).context("the webhook secret"))
 }
 
 /// Commits messages, one transaction each, and wakes the dispatcher. On a disk that does not take them it waits and
@@ -245,6 +254,7 @@ fn webhook_secret(config: &Config) -> anyhow::Result<Option<Signer>> {
 struct ToOutbox {
     store: Store,
     waker: Waker,
+    status: Arc<Status>,
     stopping: Arc<std::sync::atomic::AtomicBool>,
 }
 
@@ -263,11 +273,13 @@ impl ToOutbox {
         while let Err(error) = self.store.enqueue(message, targets).wait() {
             tracing::error!(task = %task.id, %error, "a message could not be stored; trying again");
             metrics::counter!("face_edge_store_failures_total").increment(1);
+            self.status.not_ready(STORE, error.to_string());
             if self.stopping.load(std::sync::atomic::Ordering::Relaxed) {
                 metrics::counter!("face_edge_dropped_total", "stage" => "store", "reason" => "stopping").increment(1);
                 return;
             }
             std::thread::park_timeout(STORE_RETRY);
         }
+        self.status.ready(STORE);
     }
 }

@@ -10,8 +10,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::Cidr;
 
 /// Read where the command line names no file; it may be absent.
 pub const DEFAULT_FILE: &str = "face-edge.toml";
@@ -38,6 +40,8 @@ pub struct Config {
     /// PEM files; with both the HTTP interface is HTTPS.
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    /// Private and special addresses that messages may be sent to; public ones always may.
+    pub receivers_allow: Vec<Cidr>,
     pub log: LogFormat,
 }
 
@@ -86,7 +90,29 @@ struct Keys {
     idle_decode: Option<IdleDecode>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    receivers_allow: Option<Ranges>,
     log: Option<LogFormat>,
+}
+
+/// A list of ranges, as the file writes it.
+#[derive(Debug)]
+struct Ranges(Vec<Cidr>);
+
+/// What a local network uses.
+const PRIVATE: [&str; 5] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];
+
+impl Ranges {
+    fn private() -> Self {
+        Self(PRIVATE.iter().map(|range| range.parse().expect("a range")).collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Ranges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let ranges = texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom));
+        ranges.collect::<Result<_, _>>().map(Self)
+    }
 }
 
 impl Config {
@@ -121,6 +147,7 @@ impl Config {
             idle_decode: text(env, "IDLE_DECODE")?.or(keys.idle_decode),
             tls_cert: text(env, "TLS_CERT")?.or(keys.tls_cert),
             tls_key: text(env, "TLS_KEY")?.or(keys.tls_key),
+            receivers_allow: ranges(env, "RECEIVERS_ALLOW")?.or(keys.receivers_allow),
             log: text(env, "LOG")?.or(keys.log),
         };
         Ok(Self::with_defaults(merged))
@@ -142,6 +169,7 @@ impl Config {
             idle_decode: keys.idle_decode.unwrap_or(IdleDecode::All),
             tls_cert: keys.tls_cert,
             tls_key: keys.tls_key,
+            receivers_allow: keys.receivers_allow.unwrap_or_else(Ranges::private).0,
             log: keys.log.unwrap_or(LogFormat::Text),
         }
     }
@@ -188,6 +216,13 @@ fn number<T: std::str::FromStr>(env: &dyn Fn(&str) -> Option<String>, key: &str)
     let parsed =
         value.parse().map_err(|_| invalid(key, &format!("is {value:?}, expected a whole number of at least 0")));
     parsed.map(Some)
+}
+
+/// Separated by commas.
+fn ranges(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Result<Option<Ranges>, ConfigError> {
+    let Some(value) = variable(env, key) else { return Ok(None) };
+    let ranges = value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::parse);
+    ranges.collect::<Result<_, _>>().map(|ranges| Some(Ranges(ranges))).map_err(|error: String| invalid(key, &error))
 }
 
 fn variable(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Option<String> {

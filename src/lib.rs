@@ -23,4 +23,5 @@ pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod task_json;
+pub mod veil;
 pub mod worker;

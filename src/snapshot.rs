@@ -38,31 +38,7 @@ impl Crop {
         let top = (region.y.round().max(0.0) as usize).min(planes.height.saturating_sub(1)) & !1;
         let right = (region.right().round().max(0.0) as usize).clamp(left + 1, planes.width);
         let bottom = (region.bottom().round().max(0.0) as usize).clamp(top + 1, planes.height);
-        let (width, height) = (right - left, bottom - top);
-        let (chroma_width, chroma_height) = (width.div_ceil(2), height.div_ceil(2));
-
-        let mut y = Vec::with_capacity(width * height);
-        for row in planes.y.chunks(planes.y_stride).skip(top).take(height) {
-            y.extend_from_slice(&row[left..right]);
-        }
-        let mut u = Vec::with_capacity(chroma_width * chroma_height);
-        let mut v = Vec::with_capacity(chroma_width * chroma_height);
-        for chroma_y in top / 2..top / 2 + chroma_height {
-            let row = chroma_y * planes.uv_stride;
-            match planes.layout {
-                Layout::I420 => {
-                    u.extend_from_slice(&planes.u[row + left / 2..][..chroma_width]);
-                    v.extend_from_slice(&planes.v[row + left / 2..][..chroma_width]);
-                }
-                Layout::Nv12 => {
-                    for pair in planes.u[row + left..][..2 * chroma_width].chunks_exact(2) {
-                        u.push(pair[0]);
-                        v.push(pair[1]);
-                    }
-                }
-            }
-        }
-        Self { planes: OwnedPlanes { layout: Layout::I420, width, height, y, u, v }, color }
+        Self { planes: copy_of(planes, left, top, right - left, bottom - top), color }
     }
 
     pub fn size(&self) -> (usize, usize) {
@@ -73,6 +49,33 @@ impl Crop {
     pub fn jpeg(&self, quality: u8) -> Result<Vec<u8>, SnapshotError> {
         jpeg(&self.planes.planes(), self.color, quality)
     }
+}
+
+/// A part of a frame as planes of our own, I420; `left` and `top` are even, the part lies within the frame.
+pub fn copy_of(planes: &Planes<'_>, left: usize, top: usize, width: usize, height: usize) -> OwnedPlanes {
+    let (chroma_width, chroma_height) = (width.div_ceil(2), height.div_ceil(2));
+    let mut y = Vec::with_capacity(width * height);
+    for row in planes.y.chunks(planes.y_stride).skip(top).take(height) {
+        y.extend_from_slice(&row[left..left + width]);
+    }
+    let mut u = Vec::with_capacity(chroma_width * chroma_height);
+    let mut v = Vec::with_capacity(chroma_width * chroma_height);
+    for chroma_y in top / 2..top / 2 + chroma_height {
+        let row = chroma_y * planes.uv_stride;
+        match planes.layout {
+            Layout::I420 => {
+                u.extend_from_slice(&planes.u[row + left / 2..][..chroma_width]);
+                v.extend_from_slice(&planes.v[row + left / 2..][..chroma_width]);
+            }
+            Layout::Nv12 => {
+                for pair in planes.u[row + left..][..2 * chroma_width].chunks_exact(2) {
+                    u.push(pair[0]);
+                    v.push(pair[1]);
+                }
+            }
+        }
+    }
+    OwnedPlanes { layout: Layout::I420, width, height, y, u, v }
 }
 
 /// A whole frame as a baseline JPEG (4:2:0), `quality` 1..=100.

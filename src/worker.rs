@@ -13,12 +13,14 @@ use arc_swap::ArcSwap;
 use uuid::Uuid;
 
 use crate::clock;
-use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, StreamTime, Task, UnixMs};
+use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, Rect, StreamTime, Task, UnixMs};
 use crate::frame::Frame;
+use crate::frame::PixelBuffer;
 use crate::mailbox::{Mail, Mailbox};
 use crate::motion::MotionGate;
 use crate::rules::{self, Appearance, Engine, Measure, Outcome, Sending, Tally, View};
 use crate::snapshot::{self, Crop, SnapshotError};
+use crate::veil::veil;
 
 /// A scene that has been still and empty for so long may be decoded sparsely.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
@@ -72,8 +74,21 @@ pub struct Analysis {
 pub trait Observer: Send {
     /// After each frame; `tally` counts every verdict since the stream's start.
     fn decided(&mut self, outcome: &Outcome<Arc<Picture>>, tally: &Tally);
+    /// What the decisions of a frame were made from. Called only where `keeps_what_is_seen`.
+    fn seen(&mut self, _seen: &Seen<'_>) {}
+    fn keeps_what_is_seen(&self) -> bool {
+        false
+    }
     /// All that was delivered before the stream's end, or before a gap in it, has been dealt with.
     fn drained(&mut self);
+}
+
+/// The faces of one frame, without pictures.
+pub struct Seen<'a> {
+    pub at: StreamTime,
+    pub taken_at: UnixMs,
+    pub frame_size: (f32, f32),
+    pub faces: &'a [(Detection, Measure)],
 }
 
 impl Analysis {
@@ -104,8 +119,13 @@ impl Analysis {
     }
 
     fn face_id(&self, track: u64) -> Uuid {
-        Uuid::new_v5(&self.session, &track.to_be_bytes())
+        face_id(self.session, track)
     }
+}
+
+/// What a track of a run is called outside.
+pub fn face_id(session: Uuid, track: u64) -> Uuid {
+    Uuid::new_v5(&session, &track.to_be_bytes())
 }
 
 /// Serves cameras in turn until the mailbox closes.
@@ -143,8 +163,13 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
     let detect_ns = started.elapsed().as_nanos() as u64;
 
     let wants_origin = rules.send_origin_image && analysis.current.task.outputs.want(Category::OriginImage);
-    let mut view = FrameView { frame, keep_frame: wants_origin, origin: None };
+    let mut view = FrameView { frame, detections: &detections, keep_frame: wants_origin, origin: None };
     let outcome = analysis.engine.observe(frame.stream_time, &detections, &mut view);
+    if analysis.observer.keeps_what_is_seen() {
+        let faces: Vec<_> = detections.iter().map(|face| (*face, view.measure(face))).collect();
+        let (at, taken_at, frame_size) = (frame.stream_time, frame.taken_at, view.frame_size());
+        analysis.observer.seen(&Seen { at, taken_at, frame_size, faces: &faces });
+    }
     emit(analysis, &outcome, outbound);
 
     let progress = &analysis.progress;
@@ -174,12 +199,15 @@ struct Origin {
     id: Uuid,
     taken_at: UnixMs,
     frame: Option<Frame>,
+    /// All faces of that frame, where the frame is kept.
+    faces: Vec<Rect>,
     sent: AtomicBool,
 }
 
 /// The present frame, as the rules may ask of it.
 struct FrameView<'a> {
     frame: &'a Frame,
+    detections: &'a [Detection],
     keep_frame: bool,
     origin: Option<Arc<Origin>>,
 }
@@ -204,11 +232,13 @@ impl View for FrameView<'_> {
 
     fn cut(&mut self, face: &Detection) -> Arc<Picture> {
         let frame = self.frame;
+        let faces = || self.detections.iter().map(|face| face.bbox).collect();
         let origin = self.origin.get_or_insert_with(|| {
             Arc::new(Origin {
                 id: Uuid::new_v4(),
                 taken_at: frame.taken_at,
                 frame: self.keep_frame.then(|| frame.clone()),
+                faces: if self.keep_frame { faces() } else { Vec::new() },
                 sent: AtomicBool::new(false),
             })
         });
@@ -302,7 +332,19 @@ fn origin_image(
         origin_image_id: origin.id,
         taken_at: origin.taken_at,
         stream_time: frame.stream_time,
+        jpeg: origin_jpeg(task, origin, frame, &faces)?.into(),
         faces,
-        jpeg: snapshot::jpeg(&frame.planes(), frame.color, task.rules.jpeg_quality)?.into(),
     })
+}
+
+/// As it is, or with all that is not reported made unrecognisable.
+fn origin_jpeg(task: &Task, origin: &Origin, frame: &Frame, reported: &[OriginFace]) -> Result<Vec<u8>, SnapshotError> {
+    let quality = task.rules.jpeg_quality;
+    if !task.rules.veil_origin_image {
+        return snapshot::jpeg(&frame.planes(), frame.color, quality);
+    }
+    let keep: Vec<_> = reported.iter().map(|face| face.bbox).collect();
+    let hide: Vec<_> = origin.faces.iter().filter(|face| !keep.contains(face)).copied().collect();
+    let veiled = veil(&frame.planes(), &hide, &keep, &task.rules.roi);
+    snapshot::jpeg(&veiled.planes(), frame.color, quality)
 }

@@ -107,9 +107,11 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store refused a request");
         match error {
-            StoreError::Full | StoreError::ReadOnly | StoreError::Busy { .. } | StoreError::Closed => {
-                Self::Unavailable(format!("not available now: {error}"))
-            }
+            StoreError::Full
+            | StoreError::ReadOnly
+            | StoreError::Disk
+            | StoreError::Busy { .. }
+            | StoreError::Closed => Self::Unavailable(format!("not available now: {error}")),
             _ => Self::Internal,
         }
     }

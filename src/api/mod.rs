@@ -7,12 +7,14 @@
 mod auth;
 mod body;
 mod cameras;
+mod deliveries;
 mod description;
 mod error;
 pub mod face_tasks;
 pub mod keys;
 mod layers;
 mod licences;
+mod pictures;
 pub mod rates;
 mod signing;
 mod system;
@@ -84,10 +86,12 @@ pub async fn serve(
 pub fn router(state: AppState) -> Router {
     let protected = face_tasks::routes()
         .merge(cameras::routes())
+        .merge(deliveries::routes())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate));
     let (router, generated) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(protected)
         .merge(licences::routes(&state))
+        .merge(pictures::routes())
         .merge(system::routes())
         .split_for_parts();
     let router = router.merge(system::description(description::complete(&generated))).with_state(state);

@@ -5,16 +5,24 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::what_if;
 use crate::detect::{Catalog, SizeWindow, plan_input};
 use crate::task_json::{TaskProblem, TaskSpec, describe};
 
 /// Validate task files and say what each would do
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: face-edge check tasks/door.json")]
+#[command(after_help = "Examples:\n  face-edge check tasks/door.json\n  face-edge check --against data new-door.json")]
 pub struct Args {
     /// Task files, as POSTed to the service
     #[arg(required = true, value_name = "TASK.json")]
     files: Vec<PathBuf>,
+    /// Also try the rules on what the task of that name has seen, in the folder of a service: which pictures would be
+    /// added and which would go
+    #[arg(long, value_name = "DATA_DIR")]
+    against: Option<PathBuf>,
+    /// The stored task to compare with, where its name is another
+    #[arg(long, value_name = "ID", requires = "against")]
+    task: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -61,6 +69,16 @@ pub fn run(
         writeln!(out, "{:#}", Value::from(reports))?;
     }
     if faults.is_empty() { Ok(()) } else { Err(CheckError::BadFiles(faults)) }
+}
+
+/// What the files' rules would change, as far as `--against` asks for it. The files are valid.
+pub fn against(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Some(data_dir) = &args.against else { return Ok(()) };
+    for file in &args.files {
+        let spec = read_task(file).map_err(CheckError::BadFiles)?;
+        what_if::run(data_dir, &spec, args.task.as_deref(), args.json, out)?;
+    }
+    Ok(())
 }
 
 /// What the file's task would do, or its faults, each with its place.

@@ -22,6 +22,9 @@ pub mod run;
 pub mod serve;
 pub mod sim_camera;
 pub mod sim_receiver;
+pub mod verify;
+mod what_if;
+pub mod why;
 
 #[derive(Parser)]
 #[command(
@@ -50,6 +53,10 @@ enum Command {
     Models(models::Args),
     /// Deliveries: pending, delivered, dead
     Outbox(outbox::Args),
+    /// Why a face was sent or not: the chain of decisions
+    Why(why::Args),
+    /// Checks a saved series of messages: pictures, signatures, gaps
+    Verify(verify::Args),
     /// API keys and their roles
     Keys(keys::Args),
     /// A simulated camera, a simulated receiver
@@ -113,10 +120,14 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Detect(args) => detect::run(&args),
-        Command::Check(args) => check::run(&args, &mut stdout(), check::input_size).map_err(Into::into),
         Command::Bench(args) => bench::run(&args),
+        Command::Check(args) => check::run(&args, &mut stdout(), check::input_size)
+            .map_err(Into::into)
+            .and_then(|()| check::against(&args, &mut stdout())),
         Command::Models(args) => models::run(&args),
         Command::Outbox(args) => outbox::run(&args),
+        Command::Why(args) => why::run(&args, &mut stdout()),
+        Command::Verify(args) => verify::run(&args, &mut stdout()),
         Command::Keys(args) => keys::run(&args, &mut stdout()),
         Command::Sim(Sim::Camera(args)) => sim_camera::run(args),
         Command::Sim(Sim::Receiver(args)) => wait_for(sim_receiver::run(&args)),

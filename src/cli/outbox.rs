@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::domain::UnixMs;
-use crate::store::{DeliveryId, DeliveryQuery, DeliveryRow, DeliveryState, Purge, Revive, Store};
+use crate::store::{DeliveryId, DeliveryQuery, DeliveryRow, DeliveryState, OutputId, Purge, Revive, Store, TimeRange};
 
 /// Deliveries: pending, delivered, dead
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  face-edge outbox list --state dead\n  face-edge outbox retry --all-dead")]
+#[command(
+    after_help = "Examples:\n  face-edge outbox list --state dead\n  face-edge outbox retry --since 2026-11-22T08:00:00Z"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +35,15 @@ enum Command {
         /// Only of this task
         #[arg(long, value_name = "ID")]
         task: Option<String>,
+        /// Only of this track
+        #[arg(long, value_name = "ID")]
+        face: Option<String>,
+        /// Only of pictures taken from then on, as 2026-11-22T08:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<UnixMs>,
+        /// Only of pictures taken up to then
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        until: Option<UnixMs>,
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
@@ -40,10 +51,31 @@ enum Command {
     Show { id: i64 },
     /// Send dead deliveries again, those that still have their picture
     Retry {
-        #[arg(required_unless_present = "all_dead", conflicts_with = "all_dead")]
+        #[arg(required_unless_present_any = ["all_dead", "since", "until"], conflicts_with_all = ["all_dead", "since", "until"])]
         id: Option<i64>,
         #[arg(long)]
         all_dead: bool,
+        /// Those of pictures taken from then on, as 2026-11-22T08:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<UnixMs>,
+        /// Those of pictures taken up to then
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        until: Option<UnixMs>,
+    },
+    /// Where messages go, what waits there and for how long, and which outputs are switched off
+    Outputs,
+    /// Switch an output on again that its receiver had switched off (status 410)
+    Enable { id: i64 },
+    /// What was erased because its task keeps nothing longer (retention_hours)
+    Erased {
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Look for what does not fit together in the outbox, and mend it
+    Fsck {
+        /// Only look
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Forget messages whose deliveries are all delivered
     Purge {
@@ -67,21 +99,37 @@ enum State {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let store = Store::attach(&args.data_dir)?;
     match &args.command {
-        Command::List { state, task, limit } => list(&store, args.json, *state, task.clone(), *limit),
+        Command::List { state, task, face, since, until, limit } => {
+            let query = DeliveryQuery {
+                state: state.map(DeliveryState::from),
+                task_id: task.clone(),
+                face_id: face.clone(),
+                taken: TimeRange { since: *since, until: *until },
+                limit: *limit,
+                ..DeliveryQuery::default()
+            };
+            list(&store, args.json, query)
+        }
         Command::Show { id } => show(&store, args.json, DeliveryId(*id)),
-        Command::Retry { id, .. } => retry(&store, args.json, id.map(DeliveryId)),
+        Command::Retry { id, since, until, .. } => {
+            let range = TimeRange { since: *since, until: *until };
+            retry(&store, args.json, id.map(DeliveryId), range)
+        }
+        Command::Outputs => outputs(&store, args.json),
+        Command::Enable { id } => enable(&store, args.json, OutputId(*id)),
+        Command::Erased { limit } => erased(&store, args.json, *limit),
+        Command::Fsck { dry_run } => fsck(&store, args.json, !dry_run),
         Command::Purge { dead, older_than } => purge(&store, args.json, *dead, *older_than),
     }
 }
 
-fn list(store: &Store, json: bool, state: Option<State>, task: Option<String>, limit: u32) -> anyhow::Result<()> {
+fn list(store: &Store, json: bool, query: DeliveryQuery) -> anyhow::Result<()> {
     let totals = store.totals().wait()?;
-    let query = DeliveryQuery { state: state.map(DeliveryState::from), task_id: task, before: None, limit };
     let rows = store.deliveries(query).wait()?;
     if json {
         let totals = json!({
             "pending": totals.pending, "claimed": totals.claimed, "delivered": totals.delivered, "dead": totals.dead,
-            "pictures": totals.pictures, "picture_bytes": totals.picture_bytes,
+            "pictures": totals.pictures(), "picture_bytes": totals.picture_bytes(),
         });
         let rows: Vec<_> = rows.iter().map(to_json).collect();
         println!("{}", json!({ "totals": totals, "deliveries": rows }));
@@ -93,8 +141,8 @@ fn list(store: &Store, json: bool, state: Option<State>, task: Option<String>, l
         totals.claimed,
         totals.delivered,
         totals.dead,
-        totals.pictures,
-        totals.picture_bytes as f64 / 1e6
+        totals.pictures(),
+        totals.picture_bytes() as f64 / 1e6
     );
     for row in &rows {
         println!("{}", line(row));
@@ -118,8 +166,9 @@ fn show(store: &Store, json: bool, id: DeliveryId) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn retry(store: &Store, json: bool, id: Option<DeliveryId>) -> anyhow::Result<()> {
-    let revived = store.revive(id.map_or(Revive::All, Revive::One), clock::unix_ms()).wait()?;
+fn retry(store: &Store, json: bool, id: Option<DeliveryId>, range: TimeRange) -> anyhow::Result<()> {
+    let which = id.map_or(Revive::Taken { range, task_id: None, project_id: None }, Revive::One);
+    let revived = store.revive(which, store.now()).wait()?;
     if let (Some(id), 0) = (id, revived) {
         bail!("delivery {} is not dead, or its picture is gone: see `outbox show {}`", id.0, id.0);
     }
@@ -135,6 +184,83 @@ fn purge(store: &Store, json: bool, dead: bool, older_than_hours: u64) -> anyhow
     let purged = store.purge(Purge { delivered: true, dead, created_before }).wait()?;
     answer(json, "messages_forgotten", purged);
     Ok(())
+}
+
+fn outputs(store: &Store, json: bool) -> anyhow::Result<()> {
+    for output in store.outputs(None).wait()? {
+        let disabled = output.disabled.as_ref().map(|(at, reason)| format!("switched off at {}: {reason}", time(*at)));
+        let oldest_s = output.oldest_waits_ms.map(|ms| ms as f64 / 1000.0);
+        if json {
+            let (id, task_id, kind) = (output.id.0, &output.task_id, output.kind);
+            println!(
+                "{}",
+                json!({"id": id, "task_id": task_id, "output": kind, "destination": output.destination,
+                       "waiting": output.waiting, "oldest_waits_s": oldest_s, "disabled": disabled})
+            );
+            continue;
+        }
+        println!(
+            "{:>5}  {}  {:<9} {}  {} waiting{}  {}",
+            output.id.0,
+            output.task_id,
+            output.kind,
+            output.destination,
+            output.waiting,
+            oldest_s.map(|s| format!(", the oldest for {s:.0} s")).unwrap_or_default(),
+            disabled.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+fn enable(store: &Store, json: bool, id: OutputId) -> anyhow::Result<()> {
+    if !store.enable_output(id).wait()? {
+        bail!("output {} is not switched off, or there is none: see `outbox outputs`", id.0);
+    }
+    answer(json, "outputs_switched_on", 1);
+    Ok(())
+}
+
+fn erased(store: &Store, json: bool, limit: u32) -> anyhow::Result<()> {
+    for row in store.erasures(limit).wait()? {
+        let (at, taken_at, message_id) = (time(row.at), time(row.taken_at), row.message_id.to_uppercase());
+        if json {
+            let (task_id, undelivered) = (&row.task_id, row.undelivered);
+            println!(
+                "{}",
+                json!({"at": at, "task_id": task_id, "message_id": message_id, "taken_at": taken_at,
+                       "undelivered": undelivered})
+            );
+        } else {
+            println!("{at}  {}  {message_id}  taken {taken_at}  {} undelivered", row.task_id, row.undelivered);
+        }
+    }
+    Ok(())
+}
+
+fn fsck(store: &Store, json: bool, mend: bool) -> anyhow::Result<()> {
+    let found = store.fsck(mend).wait()?;
+    if json {
+        let mut fields: serde_json::Map<String, Value> =
+            found.rows().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+        fields.insert("mended".to_owned(), mend.into());
+        println!("{}", Value::Object(fields));
+    } else {
+        found.rows().iter().for_each(|(name, count)| println!("{count:>8} {}", name.replace('_', " ")));
+    }
+    if !found.damage.is_empty() {
+        bail!("the database itself is damaged ({}): restore a copy", found.damage.join("; "));
+    }
+    if !mend && !found.is_clean() {
+        bail!("not everything fits together: run it without --dry-run to mend it");
+    }
+    Ok(())
+}
+
+/// RFC 3339.
+fn moment(text: &str) -> Result<UnixMs, String> {
+    let parsed = chrono::DateTime::parse_from_rfc3339(text);
+    parsed.map(|at| UnixMs(at.timestamp_millis())).map_err(|_| "expected a time like 2026-11-22T08:00:00Z".to_owned())
 }
 
 fn answer(json: bool, name: &str, count: u64) {
@@ -178,7 +304,6 @@ fn to_json(row: &DeliveryRow) -> Value {
         "seq": row.seq,
         "taken_at": time(row.taken_at),
         "created_at": time(row.created_at),
-        "due_at": time(row.due_at),
         "last_attempt_at": row.last_attempt_at.map(time),
         "finished_at": row.finished_at.map(time),
         "picture_bytes": row.picture_bytes,

@@ -251,7 +251,7 @@ impl Outbound for Printer {
 impl Printer {
     fn print(&self, message: &Message) -> anyhow::Result<()> {
         let written = self.writer.write(message).context("a picture could not be written")?;
-        let line = payload::with_path(message, &written.picture.to_string_lossy());
+        let line = payload::with_path(message, &written.picture.to_string_lossy(), None);
         writeln!(std::io::stdout().lock(), "{line}").context("stdout")
     }
 }

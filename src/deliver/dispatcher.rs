@@ -4,21 +4,16 @@
 //! the outbox's, which hands out one delivery of a track at a time. A store that fails is asked again; meanwhile the
 //! service stays up, and a delivery whose result could not be recorded is delivered once more after a restart.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::localpath::LocalPathWriter;
-use super::webhook::Webhook;
+use super::couriers::Couriers;
 use super::{Verdict, retry};
-use crate::clock;
-use crate::domain::{Message, UnixMs};
-use crate::store::{Attempt, Claimed, Outcome, OutputTarget, Store};
+use crate::domain::UnixMs;
+use crate::store::{Attempt, Claimed, Moment, Outcome, OutputRow, Store};
 
 /// Between looks at the totals and at what has grown old; also the longest sleep.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -58,10 +53,9 @@ impl Waker {
 
 impl Dispatcher {
     /// On the runtime that this is called in.
-    pub fn start(store: Store, webhook: Webhook, settings: DispatcherSettings) -> Self {
+    pub fn start(store: Store, couriers: Couriers, settings: DispatcherSettings) -> Self {
         let waker = Waker::default();
         let (stopping, stopped) = watch::channel(false);
-        let couriers = Couriers { webhook, writers: Mutex::new(HashMap::new()) };
         let run = Run { store, couriers: Arc::new(couriers), settings, waker: waker.clone(), stopped };
         Self { waker, stopping, task: tokio::spawn(run.run()) }
     }
@@ -112,7 +106,7 @@ impl Run {
 
     /// Starts what is due; answers how long to sleep if nothing else happens.
     async fn claim(&self, in_hand: &mut JoinSet<()>) -> Duration {
-        let now = clock::unix_ms();
+        let now = self.store.now();
         let claim = match self.store.claim_due(now, self.settings.per_output).await {
             Ok(claim) => claim,
             Err(error) => {
@@ -124,7 +118,7 @@ impl Run {
             let (store, couriers, stopped) = (self.store.clone(), Arc::clone(&self.couriers), self.stopped.clone());
             in_hand.spawn(async move { carry_out(&store, &couriers, claimed, stopped).await });
         }
-        claim.next_due.map_or(HOUSEKEEPING, |due| until(due, now)).min(HOUSEKEEPING)
+        claim.next_due.map_or(HOUSEKEEPING, |due| due.since(now.up)).min(HOUSEKEEPING)
     }
 
     async fn keep_house(&self) {
@@ -132,14 +126,27 @@ impl Run {
             Ok(totals) => {
                 metrics::gauge!("face_edge_outbox_pending").set((totals.pending + totals.claimed) as f64);
                 metrics::gauge!("face_edge_outbox_dead").set(totals.dead as f64);
-                metrics::gauge!("face_edge_outbox_picture_bytes").set(totals.picture_bytes as f64);
+                metrics::gauge!("face_edge_outbox_picture_bytes").set(totals.picture_bytes() as f64);
             }
             Err(error) => tracing::warn!(%error, "the outbox could not be counted"),
         }
-        if let Err(error) = self.store.trim(clock::unix_ms()).await {
+        match self.store.outputs(None).await {
+            Ok(outputs) => outputs.iter().for_each(publish),
+            Err(error) => tracing::warn!(%error, "the outputs could not be looked at"),
+        }
+        if let Err(error) = self.store.trim(self.store.now()).await {
             tracing::warn!(%error, "the outbox could not be trimmed");
         }
     }
+}
+
+/// What waits for one output, and for how long.
+fn publish(output: &OutputRow) {
+    let labels = [("task", output.task_id.clone()), ("output", output.kind.to_owned())];
+    let oldest_s = output.oldest_waits_ms.unwrap_or(0) as f64 / 1000.0;
+    metrics::gauge!("face_edge_output_waiting", &labels).set(output.waiting as f64);
+    metrics::gauge!("face_edge_output_oldest_waiting_seconds", &labels).set(oldest_s);
+    metrics::gauge!("face_edge_output_disabled", &labels).set(f64::from(u8::from(output.disabled.is_some())));
 }
 
 /// Returns when the dispatcher is to stop, or is gone.
@@ -152,11 +159,11 @@ fn until(due: UnixMs, now: UnixMs) -> Duration {
 }
 
 async fn carry_out(store: &Store, couriers: &Couriers, claimed: Claimed, mut stopped: watch::Receiver<bool>) {
-    let verdict = couriers.deliver(&claimed.target, &claimed.message).await;
-    let now = clock::unix_ms();
+    let verdict = couriers.deliver(&claimed).await;
+    let now = store.now();
     let outcome = outcome(verdict, &claimed, now);
-    note(&claimed, &outcome, now);
-    let attempt = Attempt { delivery: claimed.delivery, at: now, outcome };
+    note(&claimed, &outcome, now.wall);
+    let attempt = Attempt { delivery: claimed.delivery, at: now.wall, outcome };
     while let Err(error) = store.record(attempt.clone()).await {
         tracing::warn!(%error, delivery = claimed.delivery.0, "the result of a delivery could not be recorded");
         tokio::select! {
@@ -166,14 +173,15 @@ async fn carry_out(store: &Store, couriers: &Couriers, claimed: Claimed, mut sto
     }
 }
 
-fn outcome(verdict: Verdict, claimed: &Claimed, now: UnixMs) -> Outcome {
+fn outcome(verdict: Verdict, claimed: &Claimed, now: Moment) -> Outcome {
     match verdict {
         Verdict::Delivered => Outcome::Delivered,
         Verdict::Dead { reason } => Outcome::Dead { reason },
+        Verdict::Gone { reason } => Outcome::Disabled { reason },
         Verdict::Retry { after, reason } => {
-            let waited = until(now, claimed.waiting_since);
+            let waited = now.up.since(claimed.waiting_since);
             match retry::delay(claimed.attempt, waited, after, rand::random()) {
-                Some(wait) => Outcome::Retry { due_at: now + wait, reason },
+                Some(wait) => Outcome::Retry { due_at: now.up + wait, reason },
                 None => Outcome::Dead { reason: format!("given up after {} tries: {reason}", claimed.attempt) },
             }
         }
@@ -185,57 +193,29 @@ fn note(claimed: &Claimed, outcome: &Outcome, now: UnixMs) {
     let result = match outcome {
         Outcome::Delivered => "delivered",
         Outcome::Retry { .. } => "retry",
-        Outcome::Dead { .. } => "dead",
+        Outcome::Dead { .. } | Outcome::Disabled { .. } => "dead",
     };
-    metrics::counter!("face_edge_deliveries_total", "output" => output, "result" => result).increment(1);
+    let task = claimed.message.task_id().to_string();
+    metrics::counter!("face_edge_deliveries_total", "task" => task.clone(), "output" => output, "result" => result)
+        .increment(1);
     let (delivery, attempt) = (claimed.delivery.0, claimed.attempt);
     match outcome {
         Outcome::Delivered => {
             let lag = until(now, claimed.message.taken_at());
-            metrics::histogram!("face_edge_delivery_lag_seconds", "output" => output).record(lag.as_secs_f64());
+            let bytes = claimed.message.jpeg().len() as u64;
+            metrics::counter!("face_edge_delivered_picture_bytes_total", "task" => task.clone(), "output" => output)
+                .increment(bytes);
+            metrics::histogram!("face_edge_delivery_lag_seconds", "task" => task, "output" => output)
+                .record(lag.as_secs_f64());
             tracing::debug!(output, delivery, attempt, "delivered");
         }
         Outcome::Retry { reason, .. } => tracing::info!(output, delivery, attempt, reason, "not delivered yet"),
         Outcome::Dead { reason } => tracing::warn!(output, delivery, attempt, reason, "a delivery is dead"),
-    }
-}
-
-/// Those who carry one message each to where it goes.
-struct Couriers {
-    webhook: Webhook,
-    /// One a mount: it numbers the files.
-    writers: Mutex<HashMap<PathBuf, Arc<LocalPathWriter>>>,
-}
-
-impl Couriers {
-    async fn deliver(&self, target: &OutputTarget, message: &Arc<Message>) -> Verdict {
-        match target {
-            OutputTarget::Webhook { url, headers } => {
-                self.webhook.deliver(url, headers, message, clock::unix_ms()).await
-            }
-            OutputTarget::LocalPath { mount } => self.write(Path::new(mount), Arc::clone(message)).await,
-        }
-    }
-
-    async fn write(&self, mount: &Path, message: Arc<Message>) -> Verdict {
-        let writer = match self.writer(mount) {
-            Ok(writer) => writer,
-            Err(error) => return Verdict::dead(error.to_string()),
-        };
-        match tokio::task::spawn_blocking(move || writer.write(&message)).await {
-            Ok(Ok(_)) => Verdict::Delivered,
-            Ok(Err(error)) => Verdict::retry(error.to_string()),
-            Err(_) => Verdict::retry("writing the files ended by a panic"),
-        }
-    }
-
-    fn writer(&self, mount: &Path) -> std::io::Result<Arc<LocalPathWriter>> {
-        let mut writers = self.writers.lock();
-        if let Some(writer) = writers.get(mount) {
-            return Ok(Arc::clone(writer));
-        }
-        let writer = Arc::new(LocalPathWriter::new(mount)?);
-        writers.insert(mount.to_owned(), Arc::clone(&writer));
-        Ok(writer)
+        Outcome::Disabled { reason } => tracing::warn!(
+            output,
+            delivery,
+            reason,
+            "an output is switched off: its receiver wants nothing more; `outbox enable` switches it on"
+        ),
     }
 }

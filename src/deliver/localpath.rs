@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 
 use parking_lot::Mutex;
 
+use super::evidence::Evidence;
 use super::payload;
 use crate::domain::{Category, Message, UnixMs};
 
@@ -62,6 +63,11 @@ impl LocalPathWriter {
 
     /// Returns when both files and their folders are on the disk, if the writer is durable.
     pub fn write(&self, message: &Message) -> io::Result<Written> {
+        self.write_proved(message, None)
+    }
+
+    /// The same, with evidence in the JSON.
+    pub fn write_proved(&self, message: &Message, evidence: Option<&Evidence>) -> io::Result<Written> {
         if !self.mount.is_dir() {
             let text = format!("the folder {} does not exist: make it, or mount its disk", self.mount.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
@@ -80,7 +86,7 @@ impl LocalPathWriter {
             return Ok(written(&day, *number));
         }
         let files = written(&day, folder.next);
-        let json = payload::with_path(message, &files.picture.to_string_lossy());
+        let json = payload::with_path(message, &files.picture.to_string_lossy(), evidence);
         self.put(&self.mount.join(&files.picture), message.jpeg())?;
         self.put(&self.mount.join(&files.json), json.as_bytes())?;
         folder.remember(id);

@@ -9,19 +9,40 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::evidence::Evidence;
 use crate::domain::{FaceImage, Landmarks, Message, OriginFace, OriginImage, Rect};
 
 pub const FACE_IMAGE: u32 = 65536;
 pub const ORIGIN_IMAGE: u32 = 65537;
 
 /// With the picture in it: `image_base64`.
-pub fn inline(message: &Message) -> String {
-    render(message, Picture::Inline { image_base64: STANDARD.encode(message.jpeg()) })
+pub fn inline(message: &Message, evidence: Option<&Evidence>) -> String {
+    render(message, Picture::Inline { image_base64: STANDARD.encode(message.jpeg()) }, evidence)
 }
 
 /// With the picture's file name in the place of its bytes: `image_path`.
-pub fn with_path(message: &Message, image_path: &str) -> String {
-    render(message, Picture::File { image_path })
+pub fn with_path(message: &Message, image_path: &str, evidence: Option<&Evidence>) -> String {
+    render(message, Picture::File { image_path }, evidence)
+}
+
+/// With the address at which this box serves the picture until then: `image_url`, `image_url_expires`.
+pub fn thin(message: &Message, image_url: &str, expires_s: i64, evidence: Option<&Evidence>) -> String {
+    render(message, Picture::Link { image_url, image_url_expires: expires_s }, evidence)
+}
+
+/// JSON and JPEG as the parts `message` and `picture` of a form, and the form's content type. The same message gives
+/// the same bytes.
+pub fn multipart(message: &Message, evidence: Option<&Evidence>) -> (String, Vec<u8>) {
+    let boundary = format!("face-edge-{}", message.id().simple());
+    let json = render(message, Picture::Attached {}, evidence);
+    let head = format!(
+        "--{boundary}\r\ncontent-disposition: form-data; name=\"message\"\r\ncontent-type: application/json\r\n\r\n\
+         {json}\r\n--{boundary}\r\ncontent-disposition: form-data; name=\"picture\"; filename=\"{}.jpg\"\r\n\
+         content-type: image/jpeg\r\n\r\n",
+        message.id()
+    );
+    let body = [head.as_bytes(), message.jpeg(), format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
+    (format!("multipart/form-data; boundary={boundary}"), body)
 }
 
 /// As `message_id` is written: upper case.
@@ -39,6 +60,8 @@ struct Envelope<'a, D> {
     #[serde(flatten)]
     picture: Picture<'a>,
     data: D,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a Evidence>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +69,8 @@ struct Envelope<'a, D> {
 enum Picture<'a> {
     Inline { image_base64: String },
     File { image_path: &'a str },
+    Link { image_url: &'a str, image_url_expires: i64 },
+    Attached {},
 }
 
 #[derive(Serialize)]
@@ -88,18 +113,24 @@ struct BoundingBox {
     h: i64,
 }
 
-fn render(message: &Message, picture: Picture<'_>) -> String {
+fn render(message: &Message, picture: Picture<'_>, evidence: Option<&Evidence>) -> String {
     let event_type = match message {
         Message::Face(_) => FACE_IMAGE,
         Message::Origin(_) => ORIGIN_IMAGE,
     };
     match message {
-        Message::Face(face) => json(message, event_type, picture, face_data(face)),
-        Message::Origin(origin) => json(message, event_type, picture, origin_data(origin)),
+        Message::Face(face) => json(message, event_type, picture, face_data(face), evidence),
+        Message::Origin(origin) => json(message, event_type, picture, origin_data(origin), evidence),
     }
 }
 
-fn json<D: Serialize>(message: &Message, event_type: u32, picture: Picture<'_>, data: D) -> String {
+fn json<D: Serialize>(
+    message: &Message,
+    event_type: u32,
+    picture: Picture<'_>,
+    data: D,
+    evidence: Option<&Evidence>,
+) -> String {
     let envelope = Envelope {
         event_type,
         task_id: message.task_id().as_str(),
@@ -108,6 +139,7 @@ fn json<D: Serialize>(message: &Message, event_type: u32, picture: Picture<'_>, 
         message_id: upper(message.id()),
         picture,
         data,
+        evidence,
     };
     serde_json::to_string(&envelope).expect("no map keys and no foreign types: always JSON")
 }
@@ -203,12 +235,12 @@ mod tests {
             r#""landmarks":[[1.0,1.3],[2.0,2.3],[3.0,3.3],[4.0,4.3],[5.0,5.3]],"#,
             r#""timestamp_ms":1700000000999,"stream_time_ms":4200,"reason":"quality_step","seq":3}}"#,
         );
-        assert_eq!(inline(&Message::Face(face())), expected);
+        assert_eq!(inline(&Message::Face(face()), None), expected);
     }
 
     #[test]
     fn without_landmarks_the_key_stays() {
-        let text = inline(&Message::Face(FaceImage { landmarks: None, ..face() }));
+        let text = inline(&Message::Face(FaceImage { landmarks: None, ..face() }), None);
         assert!(text.contains(r#""landmarks":null,"#), "{text}");
     }
 
@@ -236,13 +268,29 @@ mod tests {
             r#""faces":[{"face_id":"00000000-0000-0000-0000-0000000000a1","#,
             r#""detection_id":"00000000-0000-0000-0000-0000000000a2","bounding_box":{"x":1,"y":2,"w":3,"h":4}}]}}"#,
         );
-        assert_eq!(inline(&Message::Origin(origin)), expected);
+        assert_eq!(inline(&Message::Origin(origin), None), expected);
     }
 
     #[test]
     fn a_path_stands_where_the_picture_would() {
-        let text = with_path(&Message::Face(face()), "gate-1/faceimage/20231114/pic/00000001.jpg");
+        let text = with_path(&Message::Face(face()), "gate-1/faceimage/20231114/pic/00000001.jpg", None);
         assert!(text.contains(r#""image_path":"gate-1/faceimage/20231114/pic/00000001.jpg","data":{"#), "{text}");
         assert!(!text.contains("image_base64"));
+    }
+
+    #[test]
+    fn an_address_or_a_part_stands_where_the_picture_would() {
+        let text = thin(&Message::Face(face()), "http://box/pictures/x.jpg?expires=7&signature=s", 7, None);
+        let wanted = r#""image_url":"http://box/pictures/x.jpg?expires=7&signature=s","image_url_expires":7,"data":{"#;
+        assert!(text.contains(wanted) && !text.contains("image_base64"), "{text}");
+
+        let (kind, body) = multipart(&Message::Face(face()), None);
+        let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+        let text = String::from_utf8_lossy(&body);
+        let parts: Vec<_> = text.split(&format!("--{boundary}")).collect();
+        assert_eq!((parts.len(), parts[3]), (4, "--\r\n"));
+        assert!(parts[1].contains("name=\"message\"") && parts[1].contains("\"message_id\":\"00000000-"));
+        assert!(!parts[1].contains("image_"), "{}", parts[1]);
+        assert!(body.windows(5).any(|bytes| bytes == [0xff, 0xd8, 0xff, b'\r', b'\n']), "the picture as it is");
     }
 }

@@ -1,16 +1,24 @@
 //! One POST to one webhook, and what its answer means. Redirects are never followed; proxies of the environment are
 //! not used; nothing of the address or of the answer's body gets into a reason.
 
+use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::Once;
+use std::net::SocketAddr;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 
-use super::sign::Signer;
+use super::evidence::Evidence;
+use super::guard::Guard;
+use super::sign::{self, Signer};
+use super::tls::TlsKey;
 use super::{Verdict, payload, retry};
 use crate::domain::{Message, UnixMs};
+use crate::store::{Form, WebhookOptions, picture_link};
 
 /// Headers that belong to the connection or to the signature; a task cannot set them.
 const RESERVED: &[&str] = &[
@@ -57,32 +65,63 @@ pub enum WebhookError {
 /// Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Webhook {
-    client: Client,
-    signer: Option<Signer>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The box's own, for outputs that have none.
+    signers: Vec<Signer>,
+    guard: Guard,
+    settings: WebhookSettings,
+    picture_key: [u8; 32],
+    clients: Mutex<HashMap<ClientKey, Client>>,
+}
+
+/// Clients that are kept; more are made anew for each call.
+const CLIENTS: usize = 64;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    tls: TlsKey,
+    /// Names that lead to this machine are refused: at this port our own interface listens.
+    own_port: Option<u16>,
+}
+
+/// One message on its way to one webhook.
+pub struct Call<'a> {
+    pub url: &'a str,
+    pub headers: &'a [(String, String)],
+    pub options: &'a WebhookOptions,
+    pub message: &'a Message,
+    pub evidence: Option<&'a Evidence>,
+    /// Up to when its picture may be fetched.
+    pub picture_until: UnixMs,
 }
 
 impl Webhook {
-    pub fn new(signer: Option<Signer>, settings: WebhookSettings) -> Result<Self, WebhookError> {
-        install_crypto();
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.total_timeout)
-            .user_agent(concat!("face-edge/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| WebhookError::Client(innermost(&error)))?;
-        Ok(Self { client, signer })
+    /// `signers` sign for outputs that have no secrets of their own; `picture_key` signs addresses of pictures.
+    pub fn new(
+        signers: Vec<Signer>,
+        guard: Guard,
+        picture_key: [u8; 32],
+        settings: WebhookSettings,
+    ) -> Result<Self, WebhookError> {
+        let shared = Shared { signers, guard, settings, picture_key, clients: Mutex::default() };
+        let plain = ClientKey { tls: TlsKey::of(&WebhookOptions::default().connection), own_port: None };
+        shared.client(plain).map_err(WebhookError::Client)?;
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    pub async fn deliver(&self, url: &str, headers: &[(String, String)], message: &Message, now: UnixMs) -> Verdict {
-        let mut headers = match task_headers(headers) {
-            Ok(headers) => headers,
-            Err(reason) => return Verdict::dead(reason),
+    pub fn guard(&self) -> &Guard {
+        &self.shared.guard
+    }
+
+    pub async fn deliver(&self, call: Call<'_>, now: UnixMs) -> Verdict {
+        let request = match self.shared.request(&call, now) {
+            Ok(request) => request,
+            Err(verdict) => return verdict,
         };
-        let body = payload::inline(message);
-        self.identify(&mut headers, message, now, body.as_bytes());
-        match self.client.post(url).headers(headers).body(body).send().await {
+        match request.send().await {
             Ok(response) => {
                 let verdict = judge_answer(&response, now);
                 // Late or broken, the body changes nothing: the head has said what counts.
@@ -92,17 +131,101 @@ impl Webhook {
             Err(error) => judge_error(&error),
         }
     }
+}
+
+impl Shared {
+    fn request(&self, call: &Call<'_>, now: UnixMs) -> Result<reqwest::RequestBuilder, Verdict> {
+        let mut headers = task_headers(call.headers).map_err(Verdict::dead)?;
+        let url = Url::parse(call.url).ok().filter(|url| url.has_host());
+        let url = url.ok_or_else(|| Verdict::dead("the webhook's address is not valid"))?;
+        // May pass: whoever changes the box's configuration has the waiting messages sent.
+        self.guard.check_url(&url).map_err(|refused| Verdict::retry(refused.to_string()))?;
+        let port = url.port_or_known_default().unwrap_or(0);
+        let own_port = self.guard.is_own_port(port).then_some(port);
+        let client = self.client(ClientKey { tls: TlsKey::of(&call.options.connection), own_port });
+        let client = client.map_err(Verdict::retry)?;
+        let body = self.body(call, &mut headers);
+        self.identify(&mut headers, call, now, &body)?;
+        Ok(client.post(url).headers(headers).body(body))
+    }
+
+    fn body(&self, call: &Call<'_>, headers: &mut HeaderMap) -> Vec<u8> {
+        match &call.options.form {
+            Form::Inline => payload::inline(call.message, call.evidence).into_bytes(),
+            Form::Multipart => {
+                let (kind, body) = payload::multipart(call.message, call.evidence);
+                headers.insert(CONTENT_TYPE, HeaderValue::try_from(kind).expect("a UUID between plain words"));
+                body
+            }
+            Form::Thin { base } => {
+                let (id, until) = (call.message.id().to_string(), call.picture_until);
+                let address = picture_link::address(base, &self.picture_key, &id, until);
+                payload::thin(call.message, &address, until.secs(), call.evidence).into_bytes()
+            }
+        }
+    }
 
     /// The Standard Webhooks headers. The id is the message's, the same in every try.
-    fn identify(&self, headers: &mut HeaderMap, message: &Message, now: UnixMs, body: &[u8]) {
-        let id = payload::message_id(message);
-        if let Some(signer) = &self.signer {
-            let signature = signer.sign(&id, now.secs(), body);
-            let value = HeaderValue::try_from(signature).expect("base64 is a header value");
+    fn identify(&self, headers: &mut HeaderMap, call: &Call<'_>, now: UnixMs, body: &[u8]) -> Result<(), Verdict> {
+        let id = payload::message_id(call.message);
+        let own = call.options.secrets.iter().map(|secret| Signer::new(secret)).collect::<Result<Vec<_>, _>>();
+        let own = own.map_err(|error| Verdict::retry(error.to_string()))?;
+        let signers = if own.is_empty() { &self.signers } else { &own };
+        if let Some(signatures) = sign::header(signers, &id, now.secs(), body) {
+            let value = HeaderValue::try_from(signatures).expect("base64 is a header value");
             headers.insert("webhook-signature", value);
         }
         headers.insert("webhook-id", HeaderValue::try_from(id).expect("a UUID is a header value"));
         headers.insert("webhook-timestamp", HeaderValue::from(now.secs()));
+        Ok(())
+    }
+
+    fn client(&self, key: ClientKey) -> Result<Client, String> {
+        if let Some(client) = self.clients.lock().get(&key) {
+            return Ok(client.clone());
+        }
+        let client = self.build(&key)?;
+        let mut clients = self.clients.lock();
+        if clients.len() >= CLIENTS {
+            clients.clear();
+        }
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, key: &ClientKey) -> Result<Client, String> {
+        install_crypto();
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(self.settings.connect_timeout)
+            .timeout(self.settings.total_timeout)
+            .dns_resolver(Arc::new(GuardedNames { guard: self.guard.clone(), port: key.own_port.unwrap_or(0) }))
+            .user_agent(concat!("face-edge/", env!("CARGO_PKG_VERSION")));
+        if !key.tls.is_plain() {
+            let mut config = key.tls.config()?;
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            builder = builder.tls_backend_preconfigured(config);
+        }
+        builder.build().map_err(|error| innermost(&error))
+    }
+}
+
+/// Resolves names, and lets only those addresses through that the guard lets through. The connection is made to them.
+struct GuardedNames {
+    guard: Guard,
+    /// 0 where no port has to be looked at.
+    port: u16,
+}
+
+impl Resolve for GuardedNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (guard, port) = (self.guard.clone(), self.port);
+        Box::pin(async move {
+            let found = guard.resolve(name.as_str(), port).await?;
+            let addresses: Addrs = Box::new(found.into_iter().map(|found| SocketAddr::new(found.ip(), 0)));
+            Ok(addresses)
+        })
     }
 }
 
@@ -147,6 +270,8 @@ fn judge_status(status: StatusCode, asked: Option<Duration>) -> Verdict {
     let may_pass = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
     if status.is_success() {
         Verdict::Delivered
+    } else if status == StatusCode::GONE {
+        Verdict::Gone { reason }
     } else if may_pass {
         Verdict::Retry { after: asked, reason }
     } else if status.is_client_error() {
@@ -204,10 +329,10 @@ mod tests {
         for status in [301, 302, 304, 307, 308, 408, 425, 429, 500, 502, 503, 599] {
             assert!(matches!(judge(status), Verdict::Retry { .. }), "{status}");
         }
-        for status in [400, 401, 403, 404, 405, 410, 413, 422, 451] {
+        for status in [400, 401, 403, 404, 405, 413, 422, 451] {
             assert!(matches!(judge(status), Verdict::Dead { .. }), "{status}");
         }
-        assert_eq!(judge(410), Verdict::dead("status 410 Gone"));
+        assert_eq!(judge(410), Verdict::Gone { reason: "status 410 Gone".into() });
     }
 
     #[test]

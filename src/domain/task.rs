@@ -101,13 +101,16 @@ impl Category {
 pub struct Outputs {
     pub webhook: Option<Webhook>,
     pub localpath: Option<LocalPath>,
+    pub mqtt: Option<Mqtt>,
 }
 
 impl Outputs {
     /// Whether any output asks for this kind of message.
     pub fn want(&self, category: Category) -> bool {
-        let webhook = self.webhook.iter().any(|output| output.categories.contains(&category));
-        webhook || self.localpath.iter().any(|output| output.categories.contains(&category))
+        let webhook = self.webhook.iter().map(|output| &output.categories);
+        let localpath = self.localpath.iter().map(|output| &output.categories);
+        let mqtt = self.mqtt.iter().map(|output| &output.categories);
+        webhook.chain(localpath).chain(mqtt).any(|categories| categories.contains(&category))
     }
 }
 
@@ -116,6 +119,11 @@ pub struct Webhook {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub categories: Vec<Category>,
+    /// Each signs every call, so that a receiver may change from one to the next. Empty: the box's own secret signs.
+    pub secrets: Vec<String>,
+    pub payload: Payload,
+    pub transport: Transport,
+    pub evidence: bool,
 }
 
 impl fmt::Debug for Webhook {
@@ -124,10 +132,53 @@ impl fmt::Debug for Webhook {
     }
 }
 
+/// How the picture travels.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Payload {
+    /// Base64 in the JSON.
+    #[default]
+    Inline,
+    /// Beside the JSON, as a part of its own.
+    Multipart,
+    /// It stays here: the JSON says where it can be fetched, below this address of the box.
+    Thin { base: String },
+}
+
+/// What an output asks of its connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transport {
+    /// Most that leaves for this output.
+    pub max_kbit_s: Option<u32>,
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub ca_file: Option<String>,
+    /// Certificate and key (PEM) by which the box shows who it is.
+    pub client_certificate_file: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalPath {
     pub mount_source_path: String,
     pub categories: Vec<Category>,
+    pub evidence: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// mqtt or mqtts. May hold an account.
+    pub url: String,
+    /// What all topics begin with.
+    pub topic: String,
+    pub categories: Vec<Category>,
+    /// Home Assistant is told what there is.
+    pub discovery: bool,
+    pub transport: Transport,
+    pub evidence: bool,
+}
+
+impl fmt::Debug for Mqtt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mqtt").field("categories", &self.categories).finish_non_exhaustive()
+    }
 }
 
 /// `service_config.common`, valid and in units.
@@ -139,6 +190,8 @@ pub struct Rules {
     pub max_size_px: f32,
     pub roi: Roi,
     pub send_origin_image: bool,
+    /// An OriginImage shows no face that is not reported with it, and nothing outside the region.
+    pub veil_origin_image: bool,
     /// 20..=100.
     pub jpeg_quality: u8,
     /// From a face's first detection to its first sending.
@@ -157,6 +210,7 @@ impl Default for Rules {
             max_size_px: 4096.0,
             roi: Roi::whole_frame(),
             send_origin_image: false,
+            veil_origin_image: false,
             jpeg_quality: 90,
             first_send_after: Duration::ZERO,
             must_send: false,

@@ -12,6 +12,9 @@ use super::writer::{Job, Op};
 /// Where the writer puts an answer, after the commit.
 pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
+/// What has to be on the disk before the write.
+pub type Prepare = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
+
 type Read<T> = Box<dyn FnOnce() -> Result<T, StoreError> + Send>;
 
 /// Does nothing until `.wait()` or `.await`. A write whose caller goes away is carried out all the same.
@@ -20,14 +23,22 @@ pub struct Call<T>(Kind<T>);
 
 enum Kind<T> {
     // The store itself, so that it stays open until the answer is there.
-    Write { store: Store, op: Op, answer: oneshot::Receiver<Result<T, StoreError>> },
+    Write { store: Store, op: Op, before: Option<Prepare>, answer: oneshot::Receiver<Result<T, StoreError>> },
     Read(Read<T>),
 }
 
 impl<T: Send + 'static> Call<T> {
     pub(super) fn write(store: Store, make: impl FnOnce(Reply<T>) -> Op) -> Self {
         let (reply, answer) = oneshot::channel();
-        Self(Kind::Write { store, op: make(reply), answer })
+        Self(Kind::Write { store, op: make(reply), before: None, answer })
+    }
+
+    /// Where it fails, nothing is written.
+    pub(super) fn after(self, prepare: Prepare) -> Self {
+        match self.0 {
+            Kind::Write { store, op, answer, .. } => Self(Kind::Write { store, op, before: Some(prepare), answer }),
+            read @ Kind::Read(_) => Self(read),
+        }
     }
 
     pub(super) fn read(job: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Self {
@@ -37,7 +48,8 @@ impl<T: Send + 'static> Call<T> {
     /// Blocks this thread. Panics inside an async task: await there.
     pub fn wait(self) -> Result<T, StoreError> {
         match self.0 {
-            Kind::Write { store, op, answer } => {
+            Kind::Write { store, op, before, answer } => {
+                before.map_or(Ok(()), |prepare| prepare())?;
                 store.queue().blocking_send(Job { op, by: store.by.clone() }).map_err(|_| StoreError::Closed)?;
                 answer.blocking_recv().unwrap_or(Err(StoreError::Closed))
             }
@@ -47,7 +59,10 @@ impl<T: Send + 'static> Call<T> {
 
     async fn run(self) -> Result<T, StoreError> {
         match self.0 {
-            Kind::Write { store, op, answer } => {
+            Kind::Write { store, op, before, answer } => {
+                if let Some(prepare) = before {
+                    tokio::task::spawn_blocking(prepare).await.unwrap_or(Err(StoreError::Closed))?;
+                }
                 store.queue().send(Job { op, by: store.by.clone() }).await.map_err(|_| StoreError::Closed)?;
                 answer.await.unwrap_or(Err(StoreError::Closed))
             }

@@ -9,6 +9,10 @@ pub enum StoreError {
     Full,
     #[error("the data folder cannot be written: check its owner, its mode and how it is mounted")]
     ReadOnly,
+    #[error(
+        "the disk under the data folder gives errors (the system's log, dmesg, says which): the service goes on by itself once it works"
+    )]
+    Disk,
     /// Try again at once or later.
     #[error("the database is held by another program (for longer than {waited_ms} ms): try again")]
     Busy { waited_ms: u64 },
@@ -45,6 +49,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::ReadOnly,
+            Some(ErrorCode::SystemIoFailure) => Self::Disk,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { waited_ms: BUSY_TIMEOUT_MS },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { detail },
             Some(ErrorCode::ConstraintViolation) => Self::Conflict { detail },

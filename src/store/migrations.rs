@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_licences.sql"),
     include_str!("migrations/0004_cameras.sql"),
     include_str!("migrations/0005_audit.sql"),
+    include_str!("migrations/0007_delivery.sql"),
 ];
 
 /// Refuses a database that a newer program has written.
@@ -23,6 +24,17 @@ fn migrate_to(connection: &Connection, target: usize) -> Result<(), StoreError> 
     if found > MIGRATIONS.len() {
         return Err(StoreError::Newer { found, known: MIGRATIONS.len() });
     }
+    if found == target {
+        return Ok(());
+    }
+    // A table that others refer to can be made anew only while references are not watched.
+    connection.execute_batch("PRAGMA foreign_keys = OFF")?;
+    let migrated = apply(connection, found, target);
+    connection.execute_batch("PRAGMA foreign_keys = ON")?;
+    migrated
+}
+
+fn apply(connection: &Connection, found: usize, target: usize) -> Result<(), StoreError> {
     for (index, sql) in MIGRATIONS.iter().enumerate().take(target).skip(found) {
         let version = index + 1;
         let done =

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -17,19 +17,28 @@ use tokio::sync::mpsc;
 
 pub mod audit;
 mod body;
+mod box_keys;
 mod call;
 mod cameras;
+mod chain;
 mod channels;
 mod claim;
 mod crash;
+mod decisions;
+mod erasure;
 mod error;
 mod eviction;
+mod fsck;
 mod keys;
 mod ledger;
 mod licence_changes;
 pub mod licences;
 mod migrations;
+mod moment;
+mod observations;
 mod outbox;
+mod picture_files;
+pub mod picture_link;
 mod query;
 mod record;
 mod redact;
@@ -40,25 +49,31 @@ mod to_run;
 mod writer;
 
 pub use audit::Actor;
+pub use box_keys::BoxKeys;
 pub use call::Call;
 pub use cameras::{CameraQuery, CameraRow};
 pub use channels::{ChannelRequest, DEFAULT_SN};
+pub use decisions::Decision;
+pub use erasure::Erasure;
 pub use error::StoreError;
+pub use fsck::Findings;
 pub use keys::KeyRow;
-pub use ledger::{DeliveryQuery, DeliveryRow, DeliveryState, Purge, Revive};
+pub use ledger::{DeliveryQuery, DeliveryRow, DeliveryState, OutputRow, Purge, Revive, TimeRange};
 pub use licence_changes::{
     Customer, FeatureTerms, LicenceChange, NewFeature, NewProduct, NewSns, Outcome as LicenceOutcome, Refusal, Refused,
     RequestMark, SnTerms,
 };
 pub use licences::{Owner, SnScope};
-pub use outbox::{Attempt, Claim, Claimed, DeliveryId, Enqueued, Limits, Outcome, OutputId, Totals};
+pub use moment::{Moment, UpMs};
+pub use observations::{Observation, SeenFace};
+pub use outbox::{Attempt, Budget, Claim, Claimed, DeliveryId, Enqueued, Limits, Outcome, OutputId, Totals};
 pub use query::{
     Collection, Condition, Criteria, LIMIT_DEFAULT, LIMIT_MAX, Op as QueryOp, Operand, Page, QueryFault, Search, Sort,
     TIME_FORMAT,
 };
 pub use record::{Cell, Record};
 pub use registry::{Desired, OrderBy, TaskError, TaskQuery, TaskRow, TaskState};
-pub use target::OutputTarget;
+pub use target::{Connection as OutputConnection, Form, OutputTarget, WebhookOptions};
 pub use to_run::ToRun;
 
 use crate::clock;
@@ -79,8 +94,12 @@ pub struct Store {
 }
 
 struct Inner {
+    dir: PathBuf,
     path: PathBuf,
     limits: Limits,
+    /// For how long the service had been up in all when this store was opened, and when that was.
+    up_before: UpMs,
+    opened: Instant,
     // Taken when closing, so that the writer sees the end of its queue.
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -119,13 +138,25 @@ impl Store {
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         let connection = connect(&path)?;
         migrations::migrate(&connection)?;
+        connection.execute_batch(picture_files::SETUP)?;
+        let up_before = up_before(&connection)?;
         if lock.is_some() {
-            let recovered = claim::recover(&connection)?;
-            tracing::debug!(recovered, "the outbox is open");
+            box_keys::make_missing(&connection)?;
+            let recovered = claim::recover(&connection, up_before)?;
+            let swept = fsck::sweep_files(&connection, clock::unix_ms())?;
+            tracing::debug!(recovered, swept, "the outbox is open");
         }
         let (queue, writer) = writer::start(connection)?;
         let (queue, writer, readers) = (Some(queue), Some(writer), Mutex::new(Vec::new()));
-        Ok(Self { inner: Arc::new(Inner { path, limits, queue, writer, readers, _lock: lock }), by: None })
+        let (dir, opened) = (dir.to_owned(), clock::monotonic());
+        let inner = Inner { dir, path, limits, up_before, opened, queue, writer, readers, _lock: lock };
+        Ok(Self { inner: Arc::new(inner), by: None })
+    }
+
+    /// On both clocks.
+    pub fn now(&self) -> Moment {
+        let up = self.inner.up_before + (clock::monotonic() - self.inner.opened);
+        Moment { wall: clock::unix_ms(), up }
     }
 
     fn write<T: Send + 'static>(&self, make: impl FnOnce(call::Reply<T>) -> Op) -> Call<T> {
@@ -154,19 +185,31 @@ impl Store {
 impl Store {
     /// One transaction: message, picture and a delivery for each output. From its answer on nothing is lost.
     pub fn enqueue(&self, message: &Message, outputs: &[OutputTarget]) -> Call<Enqueued> {
-        self.enqueue_at(message, outputs, clock::unix_ms())
+        self.enqueue_at(message, outputs, self.now())
     }
 
     /// With the caller's time.
-    pub fn enqueue_at(&self, message: &Message, outputs: &[OutputTarget], now: UnixMs) -> Call<Enqueued> {
-        let body = body::write(message);
-        let new = outbox::NewMessage { message: message.clone(), body, outputs: outputs.to_vec(), now };
+    pub fn enqueue_at(&self, message: &Message, outputs: &[OutputTarget], now: impl Into<Moment>) -> Call<Enqueued> {
         let limits = self.inner.limits;
-        self.write(|reply| Op::Enqueue { message: Box::new(new), limits, reply })
+        let picture_in_file = !outputs.is_empty() && message.jpeg().len() > limits.picture_in_row_bytes;
+        let new = outbox::NewMessage {
+            message: message.clone(),
+            body: body::write(message),
+            outputs: outputs.to_vec(),
+            now: now.into(),
+            picture_in_file,
+        };
+        let call = self.write(|reply| Op::Enqueue { message: Box::new(new), limits, reply });
+        if !picture_in_file {
+            return call;
+        }
+        let (dir, id, jpeg) = (self.inner.dir.clone(), message.id(), Arc::clone(message.jpeg()));
+        call.after(Box::new(move || Ok(picture_files::write(&dir, id, &jpeg)?)))
     }
 
     /// Takes what is due, so many an output that at most `per_output` of it are claimed at once.
-    pub fn claim_due(&self, now: UnixMs, per_output: usize) -> Call<Claim> {
+    pub fn claim_due(&self, now: impl Into<Moment>, per_output: usize) -> Call<Claim> {
+        let now = now.into();
         self.write(|reply| Op::Claim { now, per_output, reply })
     }
 
@@ -176,7 +219,8 @@ impl Store {
     }
 
     /// Ends what is too old and forgets what was finished long ago, a batch a call: again while it answers not 0.
-    pub fn trim(&self, now: UnixMs) -> Call<u64> {
+    pub fn trim(&self, now: impl Into<Moment>) -> Call<u64> {
+        let now = now.into();
         let limits = self.inner.limits;
         self.write(|reply| Op::Trim { now, limits, reply })
     }
@@ -194,8 +238,59 @@ impl Store {
     }
 
     /// Sends dead deliveries again, those that still have their picture. Answers how many.
-    pub fn revive(&self, which: Revive, now: UnixMs) -> Call<u64> {
+    pub fn revive(&self, which: Revive, now: impl Into<Moment>) -> Call<u64> {
+        let now = now.into();
         self.write(|reply| Op::Revive { which, now, reply })
+    }
+
+    /// Every output that messages have been stored for, of one project's tasks or of all.
+    pub fn outputs(&self, project_id: Option<&str>) -> Call<Vec<OutputRow>> {
+        let (project_id, now) = (project_id.map(str::to_owned), self.now().up);
+        self.read(move |c| ledger::outputs(c, project_id.as_deref(), now))
+    }
+
+    /// An output that was switched off is tried again. False where it was not.
+    pub fn enable_output(&self, id: OutputId) -> Call<bool> {
+        self.write(|reply| Op::EnableOutput { id, reply })
+    }
+
+    /// Looks for what does not fit together, and mends it when asked to.
+    pub fn fsck(&self, mend: bool) -> Call<Findings> {
+        self.write(|reply| Op::Fsck { mend, now: clock::unix_ms(), reply })
+    }
+
+    /// The picture of a message whose receiver may fetch it now.
+    pub fn picture_to_fetch(&self, message_id: &str, now: UnixMs) -> Call<Option<Arc<[u8]>>> {
+        let message_id = message_id.to_owned();
+        self.read(move |c| claim::picture_to_fetch(c, &message_id, now))
+    }
+
+    /// `None` before the service's first start.
+    pub fn box_keys(&self) -> Call<Option<BoxKeys>> {
+        self.read(box_keys::read)
+    }
+
+    /// What was erased because of its age, newest first.
+    pub fn erasures(&self, limit: u32) -> Call<Vec<Erasure>> {
+        self.read(move |c| erasure::list(c, limit))
+    }
+
+    /// What the rules decided about tracks, and what they decided it from. Only the newest are kept.
+    pub fn note_tracks(&self, decisions: Vec<Decision>, seen: Vec<Observation>) -> Call<()> {
+        let now = self.now().up;
+        self.write(|reply| Op::NoteTracks { decisions, seen, now, reply })
+    }
+
+    /// All that is known of what a task saw, in order.
+    pub fn observations(&self, task_id: &str) -> Call<Vec<Observation>> {
+        let task_id = task_id.to_owned();
+        self.read(move |c| observations::list(c, &task_id))
+    }
+
+    /// The newest decisions about a task's tracks, or about one of them, in their order.
+    pub fn decisions(&self, task_id: &str, face_id: Option<&str>, limit: u32) -> Call<Vec<Decision>> {
+        let (task_id, face_id) = (task_id.to_owned(), face_id.map(str::to_owned));
+        self.read(move |c| decisions::list(c, &task_id, face_id.as_deref(), limit))
     }
 
     /// Forgets finished messages. Answers how many.
@@ -423,9 +518,14 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;",
+         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY;",
     )?;
     Ok(connection)
+}
+
+fn up_before(connection: &Connection) -> Result<UpMs, StoreError> {
+    Ok(UpMs(connection.query_row("SELECT value FROM totals WHERE name = 'up_ms'", [], |row| row.get(0))?))
 }
 
 fn make_private_dir(dir: &Path) -> Result<(), StoreError> {

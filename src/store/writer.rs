@@ -11,12 +11,16 @@ use super::audit::{By, Subject, noted};
 use super::call::Reply;
 use super::cameras::{self, CameraRow};
 use super::channels::{self, ChannelRequest};
+use super::decisions::{self, Decision};
 use super::error::StoreError;
+use super::fsck::{self, Findings};
 use super::ledger::{self, Purge, Revive};
 use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
-use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
+use super::moment::{Moment, UpMs};
+use super::observations::{self, Observation};
+use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage, OutputId};
 use super::registry::{self, Desired, TaskRow, TaskState};
-use super::{claim, eviction, keys, keys::KeyRow};
+use super::{claim, eviction, keys, keys::KeyRow, picture_files};
 use super::{crash, to_run};
 use crate::domain::{UnixMs, Verdict};
 
@@ -34,10 +38,13 @@ pub struct Job {
 /// Everything that changes the database.
 pub enum Op {
     Enqueue { message: Box<NewMessage>, limits: Limits, reply: Reply<Enqueued> },
-    Claim { now: UnixMs, per_output: usize, reply: Reply<Claim> },
+    Claim { now: Moment, per_output: usize, reply: Reply<Claim> },
     Record { attempt: Attempt, reply: Reply<bool> },
-    Trim { now: UnixMs, limits: Limits, reply: Reply<u64> },
-    Revive { which: Revive, now: UnixMs, reply: Reply<u64> },
+    Trim { now: Moment, limits: Limits, reply: Reply<u64> },
+    Revive { which: Revive, now: Moment, reply: Reply<u64> },
+    EnableOutput { id: OutputId, reply: Reply<bool> },
+    Fsck { mend: bool, now: UnixMs, reply: Reply<Findings> },
+    NoteTracks { decisions: Vec<Decision>, seen: Vec<Observation>, now: UpMs, reply: Reply<()> },
     Purge { which: Purge, reply: Reply<u64> },
     InsertTasks { rows: Vec<TaskRow>, reply: Reply<()> },
     UpdateTask { row: Box<TaskRow>, reply: Reply<bool> },
@@ -108,6 +115,11 @@ fn write_batch(connection: &Connection, batch: Vec<Job>) {
     {
         tracing::error!(%error, "taking a transaction back failed");
     }
+    if outcome.is_ok()
+        && let Err(error) = picture_files::delete_gone(connection)
+    {
+        tracing::warn!(%error, "files of pictures that are not needed any more stay until the next start");
+    }
     for answer in answers {
         answer(outcome.clone());
     }
@@ -124,6 +136,11 @@ impl Op {
             Self::Record { attempt, reply } => settle(c, begun, reply, |c| claim::record(c, &attempt)),
             Self::Trim { now, limits, reply } => settle(c, begun, reply, |c| eviction::trim(c, now, &limits)),
             Self::Revive { which, now, reply } => settle(c, begun, reply, |c| ledger::revive(c, &which, now)),
+            Self::EnableOutput { id, reply } => settle(c, begun, reply, |c| ledger::enable(c, id)),
+            Self::Fsck { mend, now, reply } => settle(c, begun, reply, |c| fsck::check(c, mend, now)),
+            Self::NoteTracks { decisions, seen, now, reply } => settle(c, begun, reply, |c| {
+                decisions::add(c, &decisions, now).and_then(|()| observations::add(c, &seen, now))
+            }),
             Self::Purge { which, reply } => settle(c, begun, reply, |c| ledger::purge(c, &which)),
             Self::InsertTasks { rows, reply } => settle(c, begun, reply, |c| {
                 let ids = rows.iter().map(|row| row.id.as_str()).collect();
@@ -218,6 +235,7 @@ mod tests {
     fn small_database() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         migrations::migrate(&connection).unwrap();
+        connection.execute_batch(picture_files::SETUP).unwrap();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.execute_batch(&format!("PRAGMA max_page_count = {}", pages + 20)).unwrap();
         connection
@@ -277,6 +295,7 @@ mod tests {
         let path = dir.path().join("db");
         let (ours, other) = (Connection::open(&path).unwrap(), Connection::open(&path).unwrap());
         migrations::migrate(&ours).unwrap();
+        ours.execute_batch(picture_files::SETUP).unwrap();
         ours.busy_timeout(std::time::Duration::ZERO).unwrap();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let (op, answer) = insert("a", 1);

@@ -12,6 +12,7 @@ use super::Duties;
 use super::address::{self, Address, AddressError};
 use super::folder::TaskFolder;
 use super::inbox::{Answer, Inbox, Mail};
+use super::journal::Journal;
 use super::plan::{Action, plan};
 use super::telemetry::{self, Telemetry};
 use super::words::{failure, faulty, playing};
@@ -40,6 +41,7 @@ pub struct Keeper {
     folder: Option<TaskFolder>,
     network: Handle,
     inbox: Arc<Inbox>,
+    journal: Journal,
     pub(super) running: BTreeMap<TaskId, Running>,
     pub(super) waiting: BTreeMap<TaskId, Waiting>,
     ending: Vec<Ending>,
@@ -96,6 +98,7 @@ impl Keeper {
         duties: Duties,
         network: Handle,
         inbox: Arc<Inbox>,
+        journal: Journal,
     ) -> Self {
         let Duties { edge_pool_id, task_files } = duties;
         Self {
@@ -106,6 +109,7 @@ impl Keeper {
             edge_pool_id,
             network,
             inbox,
+            journal,
             running: BTreeMap::new(),
             waiting: BTreeMap::new(),
             ending: Vec::new(),
@@ -271,10 +275,12 @@ impl Keeper {
         self.generation += 1;
         let generation = self.generation;
         let (id, inbox) = (task.id.clone(), Arc::clone(&self.inbox));
-        let observer = Telemetry::new(task.id.clone(), generation, Arc::clone(&self.inbox));
+        let session = Uuid::new_v4();
+        let (inbox_of_run, journal) = (Arc::clone(&self.inbox), self.journal.clone());
+        let observer = Telemetry::new(task.id.clone(), generation, inbox_of_run, session, journal);
         let on_state = move |state| inbox.state(id.clone(), generation, state);
         let started =
-            Channel::start(&self.site, (*task).clone(), &url, Pace::Live, Uuid::new_v4(), Box::new(observer), on_state);
+            Channel::start(&self.site, (*task).clone(), &url, Pace::Live, session, Box::new(observer), on_state);
         match started {
             Ok(channel) => {
                 let (id, address) = (task.id.clone(), url);

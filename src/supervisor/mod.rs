@@ -7,6 +7,7 @@
 mod address;
 mod folder;
 mod inbox;
+mod journal;
 mod keeper;
 mod licence;
 mod plan;
@@ -27,6 +28,7 @@ use crate::domain::TaskId;
 use crate::status::Status;
 use crate::store::Store;
 use inbox::Inbox;
+use journal::Journal;
 use keeper::Keeper;
 
 pub struct Supervisor {
@@ -67,7 +69,8 @@ impl Supervisor {
     ) -> std::io::Result<Self> {
         let inbox = Arc::new(Inbox::default());
         inbox.wake();
-        let keeper = Keeper::new(site, store, status, duties, network, Arc::clone(&inbox));
+        let journal = Journal::start(store.clone())?;
+        let keeper = Keeper::new(site, store, status, duties, network, Arc::clone(&inbox), journal);
         let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || keeper.run())?;
         Ok(Self { inbox, thread })
     }

@@ -3,27 +3,36 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use uuid::Uuid;
+
 use super::inbox::Inbox;
+use super::journal::Journal;
 use crate::channel::Channel;
 use crate::domain::TaskId;
 use crate::rules::{Outcome, Tally};
-use crate::worker::{Observer, Picture};
+use crate::worker::{Observer, Picture, Seen};
 
 pub struct Telemetry {
     task: TaskId,
     generation: u64,
     inbox: Arc<Inbox>,
+    /// Track ids are made of it.
+    session: Uuid,
+    journal: Journal,
     told: Tally,
+    /// The frame before had faces.
+    saw_faces: bool,
 }
 
 impl Telemetry {
-    pub fn new(task: TaskId, generation: u64, inbox: Arc<Inbox>) -> Self {
-        Self { task, generation, inbox, told: Tally::default() }
+    pub fn new(task: TaskId, generation: u64, inbox: Arc<Inbox>, session: Uuid, journal: Journal) -> Self {
+        Self { task, generation, inbox, session, journal, told: Tally::default(), saw_faces: false }
     }
 }
 
 impl Observer for Telemetry {
     fn decided(&mut self, outcome: &Outcome<Arc<Picture>>, tally: &Tally) {
+        self.journal.note(&self.task, self.session, outcome);
         let task = self.task.as_str();
         for sending in &outcome.sendings {
             let reason = sending.reason.as_str();
@@ -36,6 +45,19 @@ impl Observer for Telemetry {
             }
         }
         self.told = *tally;
+    }
+
+    /// Of frames without faces only the first: it says when they were gone.
+    fn seen(&mut self, seen: &Seen<'_>) {
+        let has_faces = !seen.faces.is_empty();
+        if has_faces || self.saw_faces {
+            self.journal.seen(&self.task, self.session, seen);
+        }
+        self.saw_faces = has_faces;
+    }
+
+    fn keeps_what_is_seen(&self) -> bool {
+        true
     }
 
     fn drained(&mut self) {

@@ -82,6 +82,12 @@ pub fn mask_secrets(task: &mut Value) {
     if let Some(webhook) = task.pointer_mut("/output/webhook") {
         mask_address(webhook);
         mask_headers(webhook);
+        if let Some(Value::Array(secrets)) = webhook.get_mut("secrets") {
+            secrets.iter_mut().for_each(|secret| *secret = MASK.into());
+        }
+    }
+    if let Some(mqtt) = task.pointer_mut("/output/mqtt") {
+        mask_address(mqtt);
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) fn read(body: &Fields, findings: &mut Findings) -> Rules {
 
 fn read_common(common: &Fields, findings: &mut Findings) -> Rules {
     let default = Rules::default();
+    // Read by the store, where messages grow old.
+    common.whole("retention_hours", 1..=87_600, 1, findings);
     let (min_size_px, max_size_px) = size_window(common, &default, findings);
     let quality = u32::from(default.jpeg_quality);
     Rules {
@@ -23,6 +25,7 @@ fn read_common(common: &Fields, findings: &mut Findings) -> Rules {
         max_size_px,
         roi: roi::read(common, findings),
         send_origin_image: common.switch("origin_image_send_sw", findings),
+        veil_origin_image: common.switch("origin_image_blur_sw", findings),
         jpeg_quality: common.whole("image_compression_ratio", 20..=100, quality, findings) as u8,
         first_send_after: seconds(common.number("face_first_send_threshold", 0.0..=360.0, 0.0, findings)),
         must_send: common.switch("face_must_send_sw", findings),

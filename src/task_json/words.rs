@@ -130,9 +130,7 @@ fn analysed(frame_skip: u32) -> String {
 }
 
 fn origin_images(spec: &TaskSpec) -> &'static str {
-    let webhook = spec.outputs.webhook.as_ref().map(|output| &output.categories);
-    let localpath = spec.outputs.localpath.as_ref().map(|output| &output.categories);
-    let named = [webhook, localpath].into_iter().flatten().any(|kinds| kinds.contains(&Category::OriginImage));
+    let named = spec.outputs.want(Category::OriginImage);
     match (spec.rules.send_origin_image, named) {
         (true, true) => "whole frames are sent too",
         (true, false) => "no whole frames: origin_image_send_sw is 1 but no data_category names OriginImage",
@@ -148,5 +146,8 @@ fn outputs(spec: &TaskSpec) -> Vec<String> {
     let webhook = webhook.map(|to| format!("  output: {} to the webhook {}", names(&to.categories), place(&to.url)));
     let localpath =
         localpath.map(|to| format!("  output: {} as files under {}", names(&to.categories), to.mount_source_path));
-    webhook.into_iter().chain(localpath).collect()
+    let mqtt = spec.outputs.mqtt.as_ref();
+    let mqtt = mqtt
+        .map(|to| format!("  output: {} to the broker {} below {}", names(&to.categories), place(&to.url), to.topic));
+    webhook.into_iter().chain(localpath).chain(mqtt).collect()
 }

@@ -40,7 +40,7 @@ fn the_sample_documents_every_key_and_no_other() {
     let listed = read("nonsense = 1", &[]).unwrap_err();
     let named = listed.matches('`').count() / 2 - 1;
     assert_eq!(keys.len(), named, "{listed}");
-    assert!(keys.len() <= 15);
+    assert!(keys.len() <= 16);
     for key in keys.keys() {
         assert!(listed.contains(&format!("`{key}`")), "{key} is not in {listed}");
         assert!(include_str!("../../docs/config.md").contains(&format!("| `{key}` |")), "docs/config.md lacks {key}");
@@ -64,6 +64,7 @@ fn the_environment_wins_over_the_file() {
         ("FACE_EDGE_IDLE_DECODE", "keyframes"),
         ("FACE_EDGE_TLS_CERT", "/c"),
         ("FACE_EDGE_TLS_KEY", "/k"),
+        ("FACE_EDGE_RECEIVERS_ALLOW", "127.0.0.0/8, ::1"),
         ("FACE_EDGE_LOG", "json"),
     ];
     let config = read("listen = \"127.0.0.1:2\"\nworkers = 7\nlog = \"text\"", &env).unwrap();
@@ -82,6 +83,7 @@ fn the_environment_wins_over_the_file() {
         idle_decode: IdleDecode::Keyframes,
         tls_cert: Some("/c".into()),
         tls_key: Some("/k".into()),
+        receivers_allow: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
         log: LogFormat::Json,
     };
     assert_eq!(config, expected);

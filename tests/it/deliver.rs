@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use face_edge::deliver::{
-    Dispatcher, DispatcherSettings, LocalPathWriter, Signer, Waker, Webhook, WebhookSettings, Written,
+    Couriers, Dispatcher, DispatcherSettings, Guard, LocalPathWriter, Signer, Waker, Webhook, WebhookSettings, Written,
 };
 use face_edge::domain::Message;
 use face_edge::sim::receiver::{Fault, Options, Receiver};
@@ -20,48 +20,58 @@ const LOOPBACK: &str = "127.0.0.1:0";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A store and its dispatcher, impatient enough for tests.
-struct Sender {
-    store: Store,
-    dispatcher: Dispatcher,
-    waker: Waker,
+pub struct Sender {
+    pub store: Store,
+    pub dispatcher: Dispatcher,
+    pub waker: Waker,
     _dir: TempDir,
 }
 
+/// Impatient, and allowed to send to this machine.
+pub fn couriers(store: &Store, secret: Option<&str>) -> Couriers {
+    let signers = secret.map(|secret| Signer::all(secret).unwrap()).unwrap_or_default();
+    let patience = Duration::from_millis(500);
+    let settings = WebhookSettings { connect_timeout: patience, total_timeout: patience };
+    let keys = store.box_keys().wait().unwrap().unwrap();
+    let webhook = Webhook::new(signers, loopback(), keys.pictures, settings).unwrap();
+    Couriers::new(webhook, &keys.evidence)
+}
+
+pub fn loopback() -> Guard {
+    Guard::new(vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()], None)
+}
+
 impl Sender {
-    fn start(secret: Option<&str>) -> Self {
+    pub fn start(secret: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let signer = secret.map(|secret| Signer::new(secret).unwrap());
-        let patience = Duration::from_millis(500);
-        let settings = WebhookSettings { connect_timeout: patience, total_timeout: patience };
-        let webhook = Webhook::new(signer, settings).unwrap();
-        let dispatcher = Dispatcher::start(store.clone(), webhook, DispatcherSettings::default());
+        let dispatcher = Dispatcher::start(store.clone(), couriers(&store, secret), DispatcherSettings::default());
         Self { store, waker: dispatcher.waker(), dispatcher, _dir: dir }
     }
 
-    async fn send(&self, message: &Message, target: OutputTarget) {
+    pub async fn send(&self, message: &Message, target: OutputTarget) {
         self.store.enqueue(message, &[target]).await.unwrap();
         self.waker.wake();
     }
 
     /// Reading is quick, and only tests wait for it in a task.
-    fn rows(&self) -> Vec<DeliveryRow> {
-        let query = DeliveryQuery { state: None, task_id: None, before: None, limit: 1000 };
+    pub fn rows(&self) -> Vec<DeliveryRow> {
+        let query = DeliveryQuery { limit: 1000, ..DeliveryQuery::default() };
         self.store.deliveries(query).wait().unwrap()
     }
 
-    fn count(&self, state: DeliveryState) -> usize {
+    pub fn count(&self, state: DeliveryState) -> usize {
         self.rows().iter().filter(|row| row.state == state).count()
     }
 
-    async fn tried(&self) -> DeliveryRow {
+    pub async fn tried(&self) -> DeliveryRow {
         until("a first try", || self.rows().iter().any(|row| row.reason.is_some())).await;
         self.rows().remove(0)
     }
 }
 
 fn hook(url: String) -> OutputTarget {
-    OutputTarget::Webhook { url, headers: vec![("x-gate".into(), "7".into())] }
+    OutputTarget::webhook(url, vec![("x-gate".into(), "7".into())])
 }
 
 async fn receiver(options: Options) -> Receiver {
@@ -160,7 +170,7 @@ async fn a_receiver_may_ask_for_a_longer_wait() {
     let sender = Sender::start(None);
     sender.send(&face(Uuid::from_u128(1), 1), hook(receiver.url())).await;
     let row = sender.tried().await;
-    assert!(row.due_at.0 - row.last_attempt_at.unwrap().0 >= 60_000, "{row:?}");
+    assert!(row.due_at.since(sender.store.now().up) > Duration::from_secs(50), "{row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +182,18 @@ async fn a_receiver_that_does_not_want_it_is_not_asked_again_but_by_hand() {
     let dead = sender.rows().remove(0);
     assert_eq!((dead.reason.as_deref(), dead.attempts), (Some("status 410 Gone"), 1));
 
+    sender.send(&face(Uuid::from_u128(2), 1), hook(receiver.url())).await;
+    let output = sender.store.outputs(None).wait().unwrap().remove(0);
+    assert_eq!((output.waiting, output.disabled.unwrap().1.as_str()), (1, "status 410 Gone"), "it is switched off");
+    assert!(sender.store.claim_due(sender.store.now(), 8).await.unwrap().deliveries.is_empty());
+    assert_eq!(receiver.summary().refused, 1, "nothing more was tried");
+
     receiver.set_fault(None);
-    assert_eq!(sender.store.revive(Revive::One(dead.id), dead.created_at).await.unwrap(), 1);
+    assert_eq!(sender.store.revive(Revive::One(dead.id), sender.store.now()).await.unwrap(), 1);
     sender.waker.wake();
-    until("delivered", || sender.count(DeliveryState::Delivered) == 1).await;
+    until("both delivered", || sender.count(DeliveryState::Delivered) == 2).await;
     assert!(receiver.summary().is_good());
+    assert_eq!(sender.store.outputs(None).wait().unwrap()[0].disabled, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +201,7 @@ async fn an_address_or_a_header_that_cannot_be_is_dead_at_once() {
     let sender = Sender::start(None);
     sender.send(&face(Uuid::from_u128(1), 1), hook("not an address".into())).await;
     let headers = vec![("host".into(), "elsewhere".into())];
-    let target = OutputTarget::Webhook { url: "http://127.0.0.1:9/".into(), headers };
+    let target = OutputTarget::webhook("http://127.0.0.1:9/", headers);
     sender.send(&face(Uuid::from_u128(2), 1), target).await;
     until("both dead", || sender.count(DeliveryState::Dead) == 2).await;
     let reasons: Vec<_> = sender.rows().into_iter().map(|row| row.reason.unwrap()).collect();
@@ -196,7 +213,12 @@ async fn a_folder_that_is_not_there_yet_gets_its_files_later() {
     let dir = tempfile::tempdir().unwrap();
     let mount = dir.path().join("disk");
     let sender = Sender::start(None);
-    sender.send(&face(Uuid::from_u128(1), 1), OutputTarget::LocalPath { mount: mount.display().to_string() }).await;
+    sender
+        .send(
+            &face(Uuid::from_u128(1), 1),
+            OutputTarget::LocalPath { mount: mount.display().to_string(), evidence: false },
+        )
+        .await;
     let reason = sender.tried().await.reason.unwrap();
     assert!(reason.contains("does not exist"), "{reason}");
     fs::create_dir(&mount).unwrap();

@@ -10,13 +10,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use face_edge::deliver::{Dispatcher, DispatcherSettings, Webhook, WebhookSettings};
+use face_edge::deliver::{Couriers, Dispatcher, DispatcherSettings, Webhook, WebhookSettings};
 use face_edge::sim::receiver::{Options, Received, Receiver};
-use face_edge::store::{OutputTarget, Store};
+use face_edge::store::{Limits, OutputTarget, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
+use crate::deliver::loopback;
 use crate::messages::{face, until};
 
 const DIR: &str = "FACE_EDGE_TEST_KILL9_DIR";
@@ -24,7 +25,9 @@ const URL: &str = "FACE_EDGE_TEST_KILL9_URL";
 /// The first sequence number of this run; absent: only drain.
 const FROM: &str = "FACE_EDGE_TEST_KILL9_FROM";
 
-const KILLS: u32 = 15;
+/// How often; `make chaos` says more.
+const KILLS: &str = "FACE_EDGE_TEST_KILLS";
+const FEW_KILLS: u32 = 15;
 const TRACKS: u128 = 4;
 /// More than a run lives for.
 const PER_RUN: u32 = 1000;
@@ -36,10 +39,15 @@ fn child() {
     let (Ok(dir), Ok(url)) = (env::var(DIR), env::var(URL)) else { panic!("run by its parent only") };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Store::open(Path::new(&dir)).unwrap();
-        let webhook = Webhook::new(None, WebhookSettings::default()).unwrap();
-        let dispatcher = Dispatcher::start(store.clone(), webhook, DispatcherSettings::default());
-        let target = [OutputTarget::Webhook { url, headers: vec![] }];
+        // In every other run pictures are files.
+        let in_files = env::var(FROM).is_ok_and(|from| (from.parse::<u32>().unwrap() / PER_RUN) % 2 == 1);
+        let limits = Limits { picture_in_row_bytes: if in_files { 0 } else { usize::MAX }, ..Limits::default() };
+        let store = Store::open_with(Path::new(&dir), limits).unwrap();
+        let keys = store.box_keys().await.unwrap().unwrap();
+        let webhook = Webhook::new(vec![], loopback(), keys.pictures, WebhookSettings::default()).unwrap();
+        let couriers = Couriers::new(webhook, &keys.evidence);
+        let dispatcher = Dispatcher::start(store.clone(), couriers, DispatcherSettings::default());
+        let target = [OutputTarget::webhook(url, vec![])];
         let first: Option<u32> = env::var(FROM).ok().map(|text| text.parse().unwrap());
         for seq in first.into_iter().flat_map(|first| first..first + PER_RUN) {
             for track in 0..TRACKS {
@@ -104,7 +112,8 @@ async fn what_was_committed_arrives_however_often_the_service_is_killed() {
     println!("seed {seed}");
     let mut chance = StdRng::seed_from_u64(seed);
     let mut committed = Vec::new();
-    for kill in 0..KILLS {
+    let kills = env::var(KILLS).map_or(FEW_KILLS, |text| text.parse().unwrap());
+    for kill in 0..kills {
         let child = spawn(dir.path(), &receiver.url(), Some(1 + kill * PER_RUN));
         let after = chance.random_range(1..40);
         let lines = tokio::task::spawn_blocking(move || committed_until_killed(child, after)).await.unwrap();
@@ -119,7 +128,7 @@ async fn what_was_committed_arrives_however_often_the_service_is_killed() {
     let missing: Vec<_> = committed.iter().filter(|id| !received.iter().any(|r| r.message_id == **id)).collect();
     assert!(missing.is_empty(), "{} of {} committed messages never arrived", missing.len(), committed.len());
     let summary = receiver.summary();
-    println!("{} messages committed; {summary}", committed.len());
+    println!("{kills} kills, {} messages committed; {summary}", committed.len());
     assert_eq!(summary.bad, 0, "{summary}");
     for (track, seqs) in first_receipts(&received) {
         assert!(seqs.is_sorted(), "track {track} arrived as {seqs:?}");

@@ -11,6 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rules", &["domain"]),
     ("clock", &["domain"]),
     ("frame", &["domain"]),
+    ("config", &["domain"]),
     ("mailbox", &["clock", "frame"]),
     ("motion", &["domain", "frame"]),
     ("snapshot", &["domain", "frame"]),
@@ -25,7 +26,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sim", &["clock", "domain", "frame"]),
     ("analysts", &["detect", "domain", "frame", "mailbox", "worker"]),
     ("channel", &["domain", "frame", "mailbox", "media", "worker"]),
-    ("worker", &["clock", "domain", "frame", "mailbox", "motion", "rules", "snapshot"]),
+    ("veil", &["domain", "frame", "snapshot"]),
+    ("worker", &["clock", "domain", "frame", "mailbox", "motion", "rules", "snapshot", "veil"]),
 ];
 
 /// Foreign libraries and the only places that may name them.
@@ -38,6 +40,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("chacha20poly1305", &["seal"]),
     ("reqwest", &["deliver", "cli/models"]),
+    ("rumqttc", &["deliver"]),
     ("axum", &["api", "sim"]),
     ("jpeg_encoder", &["snapshot"]),
     ("clap", &["cli", "main"]),

@@ -1,17 +1,20 @@
 //! The outbox against a naive model in memory, and what it promises about order, room, recovery and damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use face_edge::domain::{FaceImage, Message, OriginFace, OriginImage, Reason, Rect, StreamTime, TaskId, UnixMs};
 use face_edge::store::{
-    Attempt, Claimed, DeliveryQuery, DeliveryState, Limits, Outcome, OutputTarget, Purge, Revive, Store, StoreError,
+    Attempt, Budget, Claimed, DeliveryQuery, DeliveryState, Limits, Outcome, OutputTarget, Purge, Revive, Store,
+    StoreError, UpMs,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
-const EVERYTHING: DeliveryQuery = DeliveryQuery { state: None, task_id: None, before: None, limit: 1000 };
+fn everything() -> DeliveryQuery {
+    DeliveryQuery { limit: 1000, ..DeliveryQuery::default() }
+}
 
 fn face(track: u128, seq: u32, picture: &[u8]) -> Message {
     Message::Face(FaceImage {
@@ -49,7 +52,7 @@ fn origin(picture: &[u8]) -> Message {
 }
 
 fn hook(name: &str) -> OutputTarget {
-    OutputTarget::Webhook { url: format!("http://127.0.0.1:1/{name}"), headers: vec![] }
+    OutputTarget::webhook(format!("http://127.0.0.1:1/{name}"), vec![])
 }
 
 fn done(claimed: &Claimed, outcome: Outcome) -> Attempt {
@@ -72,11 +75,11 @@ fn a_track_goes_in_order_and_tracks_go_side_by_side() {
     assert_eq!(sequence_numbers(&first), [1, 1], "the heads of both tracks");
     assert!(store.claim_due(UnixMs(10), 8).wait().unwrap().deliveries.is_empty(), "the rest waits for them");
 
-    let retry = Outcome::Retry { due_at: UnixMs(90), reason: "status 500".into() };
+    let retry = Outcome::Retry { due_at: UpMs(90), reason: "status 500".into() };
     assert!(store.record(done(&first[0], retry)).wait().unwrap());
     let claim = store.claim_due(UnixMs(89), 8).wait().unwrap();
     assert!(claim.deliveries.is_empty(), "a failed head holds its track back");
-    assert_eq!(claim.next_due, Some(UnixMs(90)));
+    assert_eq!(claim.next_due, Some(UpMs(90)));
 
     let head = store.claim_due(UnixMs(90), 8).wait().unwrap().deliveries;
     assert_eq!((sequence_numbers(&head), head[0].attempt), (vec![1], 2));
@@ -117,7 +120,7 @@ fn a_killed_service_finds_its_deliveries_again_and_a_recorded_one_stays_so() {
     assert!(store.record(done(&again[0], Outcome::Delivered)).wait().unwrap());
     assert!(!store.record(done(&again[0], Outcome::Delivered)).wait().unwrap(), "recorded before");
     let totals = store.totals().wait().unwrap();
-    assert_eq!((totals.pending, totals.claimed, totals.delivered, totals.pictures), (0, 0, 2, 0));
+    assert_eq!((totals.pending, totals.claimed, totals.delivered, totals.pictures()), (0, 0, 2, 0));
 }
 
 #[test]
@@ -127,9 +130,9 @@ fn the_picture_stays_until_the_last_output_has_it() {
     store.enqueue_at(&face(1, 1, &[7; 100]), &[hook("a"), hook("b")], UnixMs(1)).wait().unwrap();
     let claimed = store.claim_due(UnixMs(1), 8).wait().unwrap().deliveries;
     store.record(done(&claimed[0], Outcome::Delivered)).wait().unwrap();
-    assert_eq!(store.totals().wait().unwrap().picture_bytes, 100);
+    assert_eq!(store.totals().wait().unwrap().picture_bytes(), 100);
     store.record(done(&claimed[1], Outcome::Delivered)).wait().unwrap();
-    assert_eq!(store.totals().wait().unwrap().picture_bytes, 0);
+    assert_eq!(store.totals().wait().unwrap().picture_bytes(), 0);
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn the_same_message_twice_is_one_message() {
 #[test]
 fn when_full_the_oldest_whole_frame_goes_first_then_the_oldest_face() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = Limits { max_picture_bytes: 300, ..Limits::default() };
+    let limits = Limits::of_bytes(300);
     let store = Store::open_with(dir.path(), limits).unwrap();
     let put = |message: &Message| store.enqueue_at(message, &[hook("a")], UnixMs(1)).wait().unwrap().evicted;
     let picture = [0; 100];
@@ -155,7 +158,7 @@ fn when_full_the_oldest_whole_frame_goes_first_then_the_oldest_face() {
     assert_eq!(put(&face(1, 3, &picture)), 1, "the frame");
     assert_eq!(put(&face(1, 4, &picture)), 1, "the oldest face");
 
-    let rows = store.deliveries(DeliveryQuery { state: Some(DeliveryState::Dead), ..EVERYTHING }).wait().unwrap();
+    let rows = store.deliveries(DeliveryQuery { state: Some(DeliveryState::Dead), ..everything() }).wait().unwrap();
     let dead: Vec<_> = rows.iter().map(|r| (r.category.as_str(), r.seq, r.reason.as_deref())).collect();
     let why = Some("the outbox was full");
     assert_eq!(dead, [("OriginImage", None, why), ("FaceImage", Some(1), why)]);
@@ -168,16 +171,17 @@ fn when_full_the_oldest_whole_frame_goes_first_then_the_oldest_face() {
 fn old_deliveries_die_and_finished_ones_are_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let day = Duration::from_secs(24 * 3600);
-    let limits = Limits { max_age: day, keep_finished: 2 * day, ..Limits::default() };
+    let budget = Budget { max_age: day, ..Limits::default().faces };
+    let limits = Limits { faces: budget, keep_finished: 2 * day, ..Limits::default() };
     let store = Store::open_with(dir.path(), limits).unwrap();
     store.enqueue_at(&face(1, 1, b"x"), &[hook("a")], UnixMs(0)).wait().unwrap();
     store.enqueue_at(&face(2, 1, b"x"), &[hook("a")], UnixMs(0) + day).wait().unwrap();
     assert_eq!(store.trim(UnixMs(1) + day).wait().unwrap(), 1);
-    let rows = store.deliveries(EVERYTHING).wait().unwrap();
+    let rows = store.deliveries(everything()).wait().unwrap();
     let states: Vec<_> = rows.iter().map(|r| (r.state, r.picture_bytes)).collect();
     assert_eq!(states, [(DeliveryState::Pending, 1), (DeliveryState::Dead, 0)]);
     assert_eq!(store.trim(UnixMs(1) + 2 * day).wait().unwrap(), 2, "one dies, the dead one is forgotten");
-    assert_eq!(store.deliveries(EVERYTHING).wait().unwrap().len(), 1);
+    assert_eq!(store.deliveries(everything()).wait().unwrap().len(), 1);
 }
 
 #[test]
@@ -261,6 +265,16 @@ impl Model {
         due.into_iter().map(|(_, index, _)| self.set(index, Phase::Claimed)).collect()
     }
 
+    /// What is next on each track is tried at once; the service's own time begins at 0.
+    fn restart(&mut self) {
+        let mut seen = BTreeSet::new();
+        for (track, _, due, phase) in self.deliveries.values_mut() {
+            if *phase == Phase::Open && seen.insert(*track) {
+                *due = 0;
+            }
+        }
+    }
+
     fn set(&mut self, index: usize, phase: Phase) -> (u128, u32) {
         let delivery = self.deliveries.get_mut(&index).unwrap();
         delivery.3 = phase;
@@ -342,7 +356,7 @@ proptest! {
                         _ => {
                             model.set(index, Phase::Open);
                             model.deliveries.get_mut(&index).unwrap().2 = now + 20;
-                            Outcome::Retry { due_at: UnixMs(now + 20), reason: "later".into() }
+                            Outcome::Retry { due_at: UpMs(now + 20), reason: "later".into() }
                         }
                     };
                     prop_assert!(store.record(done(&claimed, outcome)).wait().unwrap());
@@ -355,6 +369,7 @@ proptest! {
                         let index = model.index(key(&claimed));
                         model.set(index, Phase::Open);
                     }
+                    model.restart();
                 }
             }
             let totals = store.totals().wait().unwrap();
@@ -362,7 +377,7 @@ proptest! {
             prop_assert_eq!(totals.claimed, model.count(Phase::Claimed));
             prop_assert_eq!(totals.delivered, model.count(Phase::Delivered));
             prop_assert_eq!(totals.dead, model.count(Phase::Dead));
-            prop_assert_eq!(totals.pictures, totals.pending + totals.claimed + totals.dead);
+            prop_assert_eq!(totals.pictures(), totals.pending + totals.claimed + totals.dead);
         }
     }
 }

@@ -5,11 +5,12 @@ use face_edge::sim::receiver::{Options, Receiver};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::deliver::loopback;
 use crate::messages::{face, origin};
 
 async fn start() -> (Receiver, reqwest::Client) {
     // Puts the TLS provider in place that every client needs.
-    Webhook::new(None, WebhookSettings::default()).unwrap();
+    Webhook::new(vec![], loopback(), [0; 32], WebhookSettings::default()).unwrap();
     let receiver = Receiver::start("127.0.0.1:0".parse().unwrap(), Options::default()).await.unwrap();
     (receiver, reqwest::Client::builder().no_proxy().build().unwrap())
 }
@@ -20,7 +21,7 @@ async fn post(client: &reqwest::Client, receiver: &Receiver, body: String) {
 }
 
 fn changed(change: impl FnOnce(&mut Value)) -> String {
-    let mut message: Value = serde_json::from_str(&payload::inline(&face(Uuid::from_u128(1), 1))).unwrap();
+    let mut message: Value = serde_json::from_str(&payload::inline(&face(Uuid::from_u128(1), 1), None)).unwrap();
     change(&mut message);
     message.to_string()
 }
@@ -63,7 +64,7 @@ async fn each_defect_is_named() {
 async fn a_good_message_has_no_defect() {
     let (receiver, client) = start().await;
     for message in [face(Uuid::from_u128(1), 1), origin()] {
-        post(&client, &receiver, payload::inline(&message)).await;
+        post(&client, &receiver, payload::inline(&message, None)).await;
         assert_eq!(receiver.received().pop().unwrap().problems, [""; 0]);
     }
     assert!(receiver.summary().is_good());
@@ -73,7 +74,7 @@ async fn a_good_message_has_no_defect() {
 async fn duplicates_and_broken_order_are_told_apart() {
     let (receiver, client) = start().await;
     let track = Uuid::from_u128(1);
-    let [one, two, three] = [1, 2, 3].map(|seq| payload::inline(&face(track, seq)));
+    let [one, two, three] = [1, 2, 3].map(|seq| payload::inline(&face(track, seq), None));
     for body in [&one, &three, &three, &two] {
         post(&client, &receiver, body.clone()).await;
     }

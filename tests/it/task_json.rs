@@ -207,8 +207,14 @@ fn inputs() {
 
 #[test]
 fn outputs() {
-    refused("/output", json!({}), "output: names no output, expected webhook or localpath");
-    refused("/output", json!({"mqtt": {"url": "mqtt://h"}}), "output.mqtt: is not available yet");
+    refused("/output", json!({}), "output: names no output, expected webhook, localpath, mqtt");
+    refused("/output", json!({"mqtt": {"url": "http://h"}}), "output.mqtt.url: has the scheme \"http\"");
+    refused("/output", json!({"mqtt": {"url": "mqtt://h", "qos": 0}}), "output.mqtt.qos: is 0, expected 1");
+    refused("/output", json!({"mqtt": {"url": "mqtt://h", "topic": "a/#"}}), "output.mqtt.topic: is \"a/#\"");
+    refused("/output/webhook/payload", json!("fat"), "output.webhook.payload: is \"fat\", expected inline, multipart");
+    refused("/output/webhook/payload", json!("thin"), "output.webhook.picture_base_url: is required");
+    refused("/output/webhook/secrets", json!(["hunter2"]), "output.webhook.secrets[0]: is no webhook secret");
+    refused("/output/webhook/ca_file", json!("../ca.pem"), "output.webhook.ca_file: is \"../ca.pem\", expected an abs");
     refused("/output/dis", json!({}), "output.dis: is an output of the cloud only");
     refused("/output/obs", json!({}), "output.obs: is an output of the cloud only");
     refused("/output/webhook/url", json!("ftp://h/"), "output.webhook.url: has the scheme \"ftp\"");

@@ -48,7 +48,8 @@ impl Observer for CloseWhenDrained {
 }
 
 fn task(rules: Rules, categories: Vec<Category>) -> Task {
-    let localpath = face_edge::domain::task::LocalPath { mount_source_path: "/unused".into(), categories };
+    let localpath =
+        face_edge::domain::task::LocalPath { mount_source_path: "/unused".into(), categories, evidence: false };
     Task {
         id: TaskId::from_uuid(Uuid::from_u128(7)),
         name: "t".into(),

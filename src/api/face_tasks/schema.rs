@@ -12,6 +12,7 @@ const NAME: &str =
     "^[A-Za-z0-9_\u{3007}\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}\u{f900}-\u{faff}\u{20000}-\u{323af}-]{1,100}$";
 const STREAM: &str = "^(rtsp|rtsps|http|https|file|v4l2)://";
 const WEB: &str = "^https?://";
+const BROKER: &str = "^mqtts?://[a-z0-9]{1,40}$";
 
 pub fn states() -> Vec<&'static str> {
     State::ALL.iter().map(|state| state.as_str()).collect()
@@ -144,9 +145,13 @@ fn output() -> Value {
     let categories = json!({
         "type": ["array", "null"], "minItems": 1, "items": {"type": "string", "enum": ["FaceImage", "OriginImage"]},
     });
+    let switch = json!({"type": ["integer", "null"], "enum": [0, 1, null]});
+    let file = json!({"type": ["string", "null"], "pattern": "^/[A-Za-z0-9_/-]+$", "maxLength": 1000});
+    let max_kbit_s = json!({"type": ["integer", "null"], "minimum": 0, "maximum": 10_000_000});
+    let secret = json!({"type": "string", "pattern": "^whsec_[A-Za-z0-9+/]{32}$"});
     json!({
         "type": "object",
-        "anyOf": [{"required": ["webhook"]}, {"required": ["localpath"]}],
+        "anyOf": [{"required": ["webhook"]}, {"required": ["localpath"]}, {"required": ["mqtt"]}],
         "properties": {
             "webhook": {
                 "type": ["object", "null"],
@@ -155,6 +160,12 @@ fn output() -> Value {
                     "url": {"type": "string", "pattern": WEB, "maxLength": 1000},
                     "headers": headers(),
                     "data_category": categories,
+                    "secrets": {"type": ["array", "null"], "maxItems": 4, "items": secret},
+                    "payload": {"type": ["string", "null"], "enum": ["inline", "multipart", null]},
+                    "max_kbit_s": max_kbit_s,
+                    "ca_file": file,
+                    "client_certificate_file": file,
+                    "evidence": switch,
                 },
             },
             "localpath": {
@@ -163,9 +174,25 @@ fn output() -> Value {
                 "properties": {
                     "mount_source_path": {"type": "string", "pattern": "^/", "maxLength": 1000},
                     "data_category": categories,
+                    "evidence": switch,
                 },
             },
-            "mqtt": {"type": "null"},
+            "mqtt": {
+                "type": ["object", "null"],
+                "required": ["url"],
+                "properties": {
+                    "url": {"type": "string", "pattern": BROKER, "maxLength": 1000},
+                    "topic": {"type": ["string", "null"], "minLength": 1, "maxLength": 200,
+                              "pattern": "^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"},
+                    "qos": {"type": ["integer", "null"], "enum": [1, null]},
+                    "discovery": switch,
+                    "data_category": categories,
+                    "max_kbit_s": max_kbit_s,
+                    "ca_file": file,
+                    "client_certificate_file": file,
+                    "evidence": switch,
+                },
+            },
             "dis": {"type": "null"},
             "obs": {"type": "null"},
         },
@@ -197,6 +224,8 @@ fn rules() -> Value {
                 "description": "JSON in a string, or that JSON itself; given back as a string",
             },
             "origin_image_send_sw": switch,
+            "origin_image_blur_sw": switch,
+            "retention_hours": whole(1, 87_600),
             "image_compression_ratio": whole(20, 100),
             "face_first_send_threshold": number(0.0, 360.0),
             "face_must_send_sw": switch,
