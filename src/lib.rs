@@ -15,6 +15,7 @@ pub mod frame;
 pub mod mailbox;
 pub mod media;
 pub mod rules;
+pub mod seal;
 pub mod sim;
 pub mod snapshot;
 pub mod status;
