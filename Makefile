@@ -2,12 +2,13 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench fmt clean
+.PHONY: help setup build demo test lint bench fuzz fmt clean
 
 help:
 	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
 	@echo "make test    format, lints, and every test"
-	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, end_to_end"
+	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, faces, end_to_end"
+	@echo "make fuzz    the readers of strangers' bodies, ten minutes each (FUZZ_SECONDS=600)"
 	@echo "make build   the release binary, target/release/face-edge"
 	@echo "make setup   Debian packages and ONNX Runtime, nothing else"
 	@echo "make fmt     formats the source"
@@ -33,6 +34,10 @@ test: setup lint
 
 bench: setup
 	$(CARGO) bench --locked
+
+# Broken bodies for the readers of XML, BSON, multipart and searches; `make test` does it for two seconds each, CI for sixty.
+fuzz: setup
+	FACE_EDGE_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(CARGO) test --locked --test it -- fuzz:: --nocapture
 
 fmt:
 	$(CARGO) fmt

@@ -10,9 +10,13 @@ mod cameras;
 mod description;
 mod error;
 pub mod face_tasks;
+mod faces;
+mod gate_buffer;
 pub mod keys;
 mod layers;
 mod licences;
+mod person_directory;
+mod persons;
 mod signing;
 mod system;
 mod throttle;
@@ -35,6 +39,7 @@ use crate::store::Store;
 use keys::Keys;
 
 pub use error::ApiError;
+pub use faces::{Eyes, Faces, Fetch, Look, LookFault, Recognition};
 
 /// What the interface asks of the supervisor.
 pub trait Control: Send + Sync {
@@ -55,6 +60,7 @@ pub struct AppState {
     pub metrics: PrometheusHandle,
     /// The pool that this box belongs to.
     pub edge_pool_id: Arc<str>,
+    pub faces: Faces,
 }
 
 #[derive(OpenApi)]
@@ -80,6 +86,9 @@ pub fn router(state: AppState) -> Router {
     let (router, generated) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(protected)
         .merge(licences::routes(&state))
+        .merge(gate_buffer::routes(&state))
+        .merge(persons::routes(&state))
+        .merge(person_directory::routes(&state))
         .merge(system::routes())
         .split_for_parts();
     let router = router.merge(system::description(description::complete(&generated))).with_state(state);

@@ -14,6 +14,7 @@ use crate::task_json::TaskProblem;
 
 pub mod check;
 pub mod detect;
+pub mod gate;
 pub mod keys;
 pub mod models;
 pub mod outbox;
@@ -49,6 +50,8 @@ enum Command {
     Outbox(outbox::Args),
     /// API keys and their roles
     Keys(keys::Args),
+    /// Stored faces of ticket holders: the expiry scan, what was erased
+    Gate(gate::Args),
     /// A simulated camera, a simulated receiver
     #[command(subcommand)]
     Sim(Sim),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Models(args) => models::run(&args),
         Command::Outbox(args) => outbox::run(&args),
         Command::Keys(args) => keys::run(&args, &mut stdout()),
+        Command::Gate(args) => wait_for(gate::run(&args, &mut stdout())),
         Command::Sim(Sim::Camera(args)) => sim_camera::run(args),
         Command::Sim(Sim::Receiver(args)) => wait_for(sim_receiver::run(&args)),
     };

@@ -4,6 +4,7 @@
 pub mod detection;
 pub mod error;
 pub mod event;
+pub mod face;
 pub mod geometry;
 pub mod licence;
 pub mod task;
@@ -11,7 +12,8 @@ pub mod time;
 
 pub use detection::{Detection, Landmarks};
 pub use error::Invalid;
-pub use event::{FaceImage, Message, OriginFace, OriginImage, Reason};
+pub use event::{FaceImage, KnownPerson, Message, OriginFace, OriginImage, Reason};
+pub use face::{Embedding, FaceOwner, Match, SeenFace, Validity};
 pub use geometry::{Point, Polygon, Rect, Roi};
 pub use licence::{Licence, Standing, Verdict};
 pub use task::{Category, Outputs, Repeat, Rules, Source, Task, TaskId};

@@ -101,13 +101,15 @@ impl Category {
 pub struct Outputs {
     pub webhook: Option<Webhook>,
     pub localpath: Option<LocalPath>,
+    pub gate_buffer: Option<GateBuffer>,
 }
 
 impl Outputs {
     /// Whether any output asks for this kind of message.
     pub fn want(&self, category: Category) -> bool {
         let webhook = self.webhook.iter().any(|output| output.categories.contains(&category));
-        webhook || self.localpath.iter().any(|output| output.categories.contains(&category))
+        let enrolled = self.gate_buffer.is_some() && category == Category::FaceImage;
+        enrolled || webhook || self.localpath.iter().any(|output| output.categories.contains(&category))
     }
 }
 
@@ -130,6 +132,14 @@ pub struct LocalPath {
     pub categories: Vec<Category>,
 }
 
+/// Enrols each track's best picture as a ticket holder's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateBuffer {
+    /// Empty: all.
+    pub gates: Vec<String>,
+    pub valid_hours: u32,
+}
+
 /// `service_config.common`, valid and in units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
@@ -148,6 +158,10 @@ pub struct Rules {
     pub repeat: Repeat,
     /// Frames left out between two analysed ones.
     pub frame_skip: u32,
+    /// Say which person of the directory a face is.
+    pub recognize_person: bool,
+    /// After a sending, no other track of the same person is sent for this long, of no camera. Zero: all are.
+    pub same_person_quiet: Duration,
 }
 
 impl Default for Rules {
@@ -162,6 +176,8 @@ impl Default for Rules {
             must_send: false,
             repeat: Repeat::Off,
             frame_skip: 0,
+            recognize_person: false,
+            same_person_quiet: Duration::ZERO,
         }
     }
 }

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_registry.sql"),
     include_str!("migrations/0003_licences.sql"),
     include_str!("migrations/0004_cameras.sql"),
+    include_str!("migrations/0006_faces.sql"),
 ];
 
 /// Refuses a database that a newer program has written.

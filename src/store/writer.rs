@@ -11,6 +11,7 @@ use super::call::Reply;
 use super::cameras::{self, CameraRow};
 use super::channels::{self, ChannelRequest};
 use super::error::StoreError;
+use super::faces::{self, FaceOp};
 use super::ledger::{self, Purge, Revive};
 use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
 use super::outbox::{self, Attempt, Claim, Enqueued, Limits, NewMessage};
@@ -50,6 +51,7 @@ pub enum Op {
     TakeChannel { request: ChannelRequest, now: UnixMs, reply: Reply<Verdict> },
     ReleaseChannel { task_id: String, reply: Reply<bool> },
     ReleaseAllChannels { node: String, reply: Reply<u64> },
+    Faces(FaceOp),
 }
 
 pub fn start(connection: Connection) -> Result<(mpsc::Sender<Op>, JoinHandle<()>), StoreError> {
@@ -59,6 +61,9 @@ pub fn start(connection: Connection) -> Result<(mpsc::Sender<Op>, JoinHandle<()>
 }
 
 fn run(connection: &Connection, mut queue: mpsc::Receiver<Op>) {
+    // At the start: what a service that was killed had erased and not yet flushed.
+    let mut flushed_up_to = 0;
+    faces::flush(connection, &mut flushed_up_to);
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_LENGTH
@@ -66,14 +71,20 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Op>) {
         {
             batch.push(op);
         }
-        write_batch(connection, batch);
+        let flushes = batch.iter().any(|op| matches!(op, Op::Faces(op) if op.flushes()));
+        write_batch(connection, batch, &mut || {
+            if flushes {
+                faces::flush(connection, &mut flushed_up_to);
+            }
+        });
     }
 }
 
 /// Gives an answer out, or the error that took the whole batch.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
-fn write_batch(connection: &Connection, batch: Vec<Op>) {
+/// `committed` is called between the commit and the answers.
+fn write_batch(connection: &Connection, batch: Vec<Op>, committed: &mut dyn FnMut()) {
     let mut outcome = connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
     let mut answers = Vec::with_capacity(batch.len());
     for op in batch {
@@ -86,6 +97,9 @@ fn write_batch(connection: &Connection, batch: Vec<Op>) {
     }
     if outcome.is_ok() {
         outcome = connection.execute_batch("COMMIT").map_err(StoreError::from);
+    }
+    if outcome.is_ok() {
+        committed();
     }
     if outcome.is_err()
         && !connection.is_autocommit()
@@ -132,12 +146,13 @@ impl Op {
             Self::TakeChannel { request, now, reply } => settle(c, begun, reply, |c| channels::take(c, &request, now)),
             Self::ReleaseChannel { task_id, reply } => settle(c, begun, reply, |c| channels::release(c, &task_id)),
             Self::ReleaseAllChannels { node, reply } => settle(c, begun, reply, |c| channels::release_all(c, &node)),
+            Self::Faces(op) => op.run(c, begun),
         }
     }
 }
 
 /// Runs one operation in a savepoint; its answer waits for the commit.
-fn settle<T: Send + 'static>(
+pub(super) fn settle<T: Send + 'static>(
     connection: &Connection,
     begun: Result<(), StoreError>,
     reply: Reply<T>,
@@ -206,7 +221,7 @@ mod tests {
     /// Writes a batch and answers, for each operation, what it was told and whether its row is there.
     fn write(connection: &Connection, rows: &[(&str, usize)]) -> Vec<(Result<(), StoreError>, bool)> {
         let (ops, answers): (Vec<_>, Vec<_>) = rows.iter().map(|(id, bytes)| insert(id, *bytes)).unzip();
-        write_batch(connection, ops);
+        write_batch(connection, ops, &mut || {});
         let told = answers.into_iter().map(|answer| answer.blocking_recv().unwrap());
         told.zip(rows).map(|(told, (id, _))| (told, registry::get(connection, id).unwrap().is_some())).collect()
     }
@@ -240,7 +255,7 @@ mod tests {
         ours.busy_timeout(std::time::Duration::ZERO).unwrap();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let (op, answer) = insert("a", 1);
-        write_batch(&ours, vec![op]);
+        write_batch(&ours, vec![op], &mut || {});
         assert!(matches!(answer.blocking_recv().unwrap(), Err(StoreError::Busy { .. })));
         other.execute_batch("ROLLBACK").unwrap();
         assert_eq!(write(&ours, &[("a", 1)]), [(Ok(()), true)]);

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use face_edge::api::keys::{KeyEnv, Keys, Role, create};
-use face_edge::api::{AppState, Control, router};
+use face_edge::api::{AppState, Control, Faces, router};
 use face_edge::domain::{TaskId, UnixMs};
 use face_edge::status::{State, Status, TaskStatus};
 use face_edge::store::{Desired, Store, TaskError, TaskRow, TaskState};
@@ -81,6 +81,7 @@ impl App {
             keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
+            faces: Faces::blind(),
         };
         Self { router: router(state), store, status, supervisor, _folder: folder }
     }

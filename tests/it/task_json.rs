@@ -207,7 +207,7 @@ fn inputs() {
 
 #[test]
 fn outputs() {
-    refused("/output", json!({}), "output: names no output, expected webhook or localpath");
+    refused("/output", json!({}), "output: names no output, expected webhook, localpath or gate_buffer");
     refused("/output", json!({"mqtt": {"url": "mqtt://h"}}), "output.mqtt: is not available yet");
     refused("/output/dis", json!({}), "output.dis: is an output of the cloud only");
     refused("/output/obs", json!({}), "output.obs: is an output of the cloud only");

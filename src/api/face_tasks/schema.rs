@@ -146,7 +146,7 @@ fn output() -> Value {
     });
     json!({
         "type": "object",
-        "anyOf": [{"required": ["webhook"]}, {"required": ["localpath"]}],
+        "anyOf": [{"required": ["webhook"]}, {"required": ["localpath"]}, {"required": ["gate_buffer"]}],
         "properties": {
             "webhook": {
                 "type": ["object", "null"],
@@ -163,6 +163,14 @@ fn output() -> Value {
                 "properties": {
                     "mount_source_path": {"type": "string", "pattern": "^/", "maxLength": 1000},
                     "data_category": categories,
+                },
+            },
+            "gate_buffer": {
+                "type": ["object", "null"],
+                "required": ["valid_hours"],
+                "properties": {
+                    "gates": {"type": ["array", "null"], "items": {"type": "string", "minLength": 4, "maxLength": 4}},
+                    "valid_hours": {"type": "integer", "minimum": 1, "maximum": 87600},
                 },
             },
             "mqtt": {"type": "null"},
@@ -205,6 +213,8 @@ fn rules() -> Value {
             "face_repeat_send_interval": number(1.0, 1e9),
             "face_repeat_send_step": number(1.0, 10.0),
             "frame_skip_number": whole(0, 1_000_000_000),
+            "face_recognition_sw": switch,
+            "face_same_person_interval": number(0.0, 86400.0),
         },
     })
 }
