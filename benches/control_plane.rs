@@ -16,7 +16,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use face_edge::api::keys::{KeyEnv, Keys, Role, create};
 use face_edge::api::rates::Rates;
-use face_edge::api::{AppState, Control, router};
+use face_edge::api::{AppState, Control, Faces, router};
 use face_edge::clock;
 use face_edge::domain::{TaskId, UnixMs};
 use face_edge::status::Status;
@@ -193,6 +193,7 @@ impl Installation {
             keys: Arc::new(keys),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
+            faces: Faces::blind(),
         };
         Self { client: Client::connect(serve(router(state)), &key), _dir: dir }
     }

@@ -38,6 +38,7 @@ fn face(track: u128, picture: &Arc<[u8]>) -> Message {
         landmarks: None,
         reason: Reason::First,
         seq: 1,
+        person: None,
         jpeg: Arc::clone(picture),
     })
 }

@@ -14,16 +14,21 @@ use tokio::task::JoinHandle;
 use crate::analysts::Analysts;
 use crate::api::keys::{KeyEnv, Keys};
 use crate::api::tls::Tls;
-use crate::api::{self, AppState};
+use crate::api::{self, AppState, Eyes, Faces};
 use crate::channel::Site;
 use crate::config::{Config, IdleDecode, read_secret_file};
 use crate::deliver::{Couriers, Dispatcher, DispatcherSettings, Guard, Signer, Waker, Webhook, WebhookSettings};
-use crate::detect::{Catalog, Runtime};
+use crate::detect::{Catalog, Model, Runtime};
 use crate::domain::{Message, Task};
+use crate::eyes::PictureEyes;
+use crate::fetch::Fetcher;
+use crate::gallery::Gallery;
+use crate::gate::{NightlyScan, RemoteServer, RemoteSettings, Schedule};
 use crate::media;
+use crate::recognise::Recogniser;
 use crate::seal::Seal;
 use crate::status::Status;
-use crate::store::{Limits, OutputTarget, Store};
+use crate::store::{Limits, OutputTarget, Store, StoredEmbedding};
 use crate::supervisor::{Duties, Supervisor};
 use crate::worker::Outbound;
 
@@ -47,6 +52,7 @@ struct Parts {
     supervisor: Supervisor,
     analysts: Analysts,
     dispatcher: Dispatcher,
+    nightly_scan: NightlyScan,
     http: Http,
     stopping: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -77,6 +83,7 @@ impl App {
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
         let catalog = Catalog::open(config.models.as_deref())?;
         let model = Arc::new(catalog.load(config.model.as_deref().unwrap_or(DEFAULT_MODEL))?);
+        let embedding = catalog.embedding().map(|entry| catalog.load(&entry.alias)).transpose()?;
         let tls = tls(config)?;
         let signers = webhook_signers(config)?;
         if let Some(folder) = &config.tasks
@@ -98,12 +105,14 @@ impl App {
         let webhook = Webhook::new(signers, guard, box_keys.pictures, WebhookSettings::default())?;
         let couriers = Couriers::new(webhook, &box_keys.evidence);
         let dispatcher = Dispatcher::start(store.clone(), couriers, DispatcherSettings::default());
+        let faces = faces(config, &runtime, &model, embedding, &store)?;
         let status = Arc::new(Status::default());
         let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let outbound: Arc<dyn Outbound> = Arc::new(ToOutbox {
             store: store.clone(),
             waker: dispatcher.waker(),
             status: Arc::clone(&status),
+            recogniser: Recogniser::new(faces.clone(), store.clone()),
             stopping: Arc::clone(&stopping),
         });
         let analysts = Analysts::start(config.workers, &runtime, &model, &outbound)?;
@@ -116,17 +125,19 @@ impl App {
         let duties = Duties { edge_pool_id: config.edge_pool_id.clone(), task_files: config.tasks.clone() };
         let network = tokio::runtime::Handle::current();
         let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), duties, network)?;
+        let nightly_scan = nightly_scan(config, &store)?;
         let state = AppState {
-            store,
+            store: store.clone(),
             status,
             control: supervisor.remote(),
             keys: Arc::new(keys.sealed_by(seal)),
             metrics: metrics.clone(),
             edge_pool_id: config.edge_pool_id.as_str().into(),
+            faces,
         };
         let http = Http::start(listener, tls, state, metrics)?;
         tracing::info!(address = %http.address, model = model.entry.alias, node = config.node_id, "face-edge is ready");
-        Ok(Self { parts: Parts { supervisor, analysts, dispatcher, http, stopping }, signals })
+        Ok(Self { parts: Parts { supervisor, analysts, dispatcher, nightly_scan, http, stopping }, signals })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -155,8 +166,9 @@ impl App {
 impl Parts {
     /// In reverse: no new requests, no new frames, what is in hand is committed, then delivery stops.
     async fn stop(self) {
-        let Self { supervisor, analysts, dispatcher, http, stopping } = self;
+        let Self { supervisor, analysts, dispatcher, nightly_scan, http, stopping } = self;
         http.stop().await;
+        drop(nightly_scan);
         let cameras = tokio::task::spawn_blocking(move || {
             supervisor.stop();
             stopping.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -240,6 +252,41 @@ fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     }
 }
 
+/// What the interfaces of stored faces use; every stored embedding is in memory from here on.
+fn faces(
+    config: &Config,
+    runtime: &Runtime,
+    detector: &Arc<Model>,
+    embedding: Option<Model>,
+    store: &Store,
+) -> anyhow::Result<Faces> {
+    let eyes = PictureEyes::new(runtime, detector, embedding)?;
+    let gallery = Arc::new(Gallery::default());
+    let log = tokio::task::block_in_place(|| store.erasure_log().wait())?;
+    match log.broken_at {
+        None => tracing::info!(rows = log.rows, head = log.head, "the log of erased faces is whole"),
+        Some(row) => tracing::error!(row, "the log of erased faces was tampered with: its chain breaks here"),
+    }
+    if let Some(recognition) = eyes.recognition() {
+        let put = &mut |stored: StoredEmbedding| gallery.put(&stored.owner, &stored.face, &stored.embedding);
+        tokio::task::block_in_place(|| store.embeddings(&recognition.model, put))?;
+    }
+    let fetch = Fetcher::new(config.faces.fetch_private_addresses).map_err(anyhow::Error::msg)?;
+    Ok(Faces::new(Arc::new(eyes), Arc::new(fetch), gallery, config.faces.zone, config.workers))
+}
+
+fn nightly_scan(config: &Config, store: &Store) -> anyhow::Result<NightlyScan> {
+    let schedule = Schedule { at: config.faces.scan_at, zone: config.faces.zone };
+    Ok(NightlyScan::start(store.clone(), schedule, remote_gate_server(config)?))
+}
+
+/// Where one is configured.
+pub fn remote_gate_server(config: &Config) -> anyhow::Result<Option<RemoteServer>> {
+    let Some(base_url) = config.faces.remote_gate_server.clone() else { return Ok(None) };
+    let token = std::env::var("FACE_EDGE_GATE_TOKEN").ok().filter(|token| !token.is_empty());
+    Ok(Some(RemoteServer::new(RemoteSettings::new(base_url, token))?))
+}
+
 fn webhook_signers(config: &Config) -> anyhow::Result<Vec<Signer>> {
     let from_env = std::env::var("FACE_EDGE_WEBHOOK_SECRET").ok().filter(|secret| !secret.is_empty());
     let secret = match (&config.webhook_secret_file, from_env) {
@@ -255,12 +302,18 @@ struct ToOutbox {
     store: Store,
     waker: Waker,
     status: Arc<Status>,
+    recogniser: Recogniser,
     stopping: Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl Outbound for ToOutbox {
     fn send(&self, task: &Task, messages: Vec<Message>) {
         for message in messages {
+            let message = match message {
+                Message::Face(face) => self.recogniser.treat(task, face).map(Message::Face),
+                Message::Origin(origin) => Some(Message::Origin(origin)),
+            };
+            let Some(message) = message else { continue };
             let targets = OutputTarget::of(&task.outputs, message.category());
             self.commit(task, &message, &targets);
         }

@@ -10,10 +10,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::NaiveTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use url::Url;
 
 use crate::domain::Cidr;
+use crate::zone::Zone;
 
 /// Read where the command line names no file; it may be absent.
 pub const DEFAULT_FILE: &str = "face-edge.toml";
@@ -43,6 +46,26 @@ pub struct Config {
     /// Private and special addresses that messages may be sent to; public ones always may.
     pub receivers_allow: Vec<Cidr>,
     pub log: LogFormat,
+    pub faces: FacesConfig,
+}
+
+/// Of stored faces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacesConfig {
+    /// When the nightly scan is due, on the clocks of `zone`.
+    pub scan_at: NaiveTime,
+    pub zone: Zone,
+    /// Another gate server, which the nightly scan is carried out at too.
+    pub remote_gate_server: Option<Url>,
+    /// Whether pictures may be fetched from addresses inside of the site.
+    pub fetch_private_addresses: bool,
+}
+
+impl Default for FacesConfig {
+    fn default() -> Self {
+        let scan_at = NaiveTime::from_hms_opt(3, 0, 0).expect("three o'clock");
+        Self { scan_at, zone: Zone::Local, remote_gate_server: None, fetch_private_addresses: false }
+    }
 }
 
 /// What is decoded of a camera whose scene has been still and empty for a while.
@@ -92,6 +115,31 @@ struct Keys {
     tls_key: Option<PathBuf>,
     receivers_allow: Option<Ranges>,
     log: Option<LogFormat>,
+    faces: Option<FacesKeys>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FacesKeys {
+    #[serde(default, deserialize_with = "clock_time")]
+    scan_at: Option<NaiveTime>,
+    #[serde(default, deserialize_with = "zone")]
+    time_zone: Option<Zone>,
+    #[serde(default, deserialize_with = "web_address")]
+    remote_gate_server: Option<Url>,
+    fetch_private_addresses: Option<bool>,
+}
+
+impl FacesKeys {
+    fn with_defaults(self) -> FacesConfig {
+        let default = FacesConfig::default();
+        FacesConfig {
+            scan_at: self.scan_at.unwrap_or(default.scan_at),
+            zone: self.time_zone.unwrap_or_default(),
+            remote_gate_server: self.remote_gate_server,
+            fetch_private_addresses: self.fetch_private_addresses.unwrap_or(false),
+        }
+    }
 }
 
 /// A list of ranges, as the file writes it.
@@ -149,6 +197,7 @@ impl Config {
             tls_key: text(env, "TLS_KEY")?.or(keys.tls_key),
             receivers_allow: ranges(env, "RECEIVERS_ALLOW")?.or(keys.receivers_allow),
             log: text(env, "LOG")?.or(keys.log),
+            faces: table(env, "FACES")?.or(keys.faces),
         };
         Ok(Self::with_defaults(merged))
     }
@@ -171,6 +220,7 @@ impl Config {
             tls_key: keys.tls_key,
             receivers_allow: keys.receivers_allow.unwrap_or_else(Ranges::private).0,
             log: keys.log.unwrap_or(LogFormat::Text),
+            faces: keys.faces.unwrap_or_default().with_defaults(),
         }
     }
 }
@@ -209,6 +259,35 @@ fn parse(text: &str, file: &str) -> Result<Keys, ConfigError> {
 fn text<T: DeserializeOwned>(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Result<Option<T>, ConfigError> {
     let Some(value) = variable(env, key) else { return Ok(None) };
     toml::Value::String(value).try_into().map(Some).map_err(|error: toml::de::Error| invalid(key, error.message()))
+}
+
+/// A key that the file writes as a table: in the environment an inline one, `{ scan_at = "03:00" }`.
+fn table<T: DeserializeOwned>(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Result<Option<T>, ConfigError> {
+    let Some(value) = variable(env, key) else { return Ok(None) };
+    let parsed: Result<HashMap<String, T>, _> = toml::from_str(&format!("value = {value}"));
+    parsed.map(|mut parsed| parsed.remove("value")).map_err(|error| invalid(key, error.message()))
+}
+
+fn clock_time<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<NaiveTime>, D::Error> {
+    let text = String::deserialize(value)?;
+    let time = NaiveTime::parse_from_str(&text, "%H:%M");
+    time.map(Some).map_err(|_| serde::de::Error::custom(format!("is {text:?}, expected a time such as \"03:00\"")))
+}
+
+fn zone<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Zone>, D::Error> {
+    let text = String::deserialize(value)?;
+    let zone = Zone::parse(&text);
+    zone.map(Some).ok_or_else(|| {
+        serde::de::Error::custom(format!("is {text:?}, expected the name of a time zone such as \"Europe/Berlin\""))
+    })
+}
+
+fn web_address<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(value)?;
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let clean = url.filter(|url| url.username().is_empty() && url.password().is_none());
+    let expected = "expected an address of http or https without account; its key belongs in FACE_EDGE_GATE_TOKEN";
+    clean.map(Some).ok_or_else(|| serde::de::Error::custom(expected))
 }
 
 fn number<T: std::str::FromStr>(env: &dyn Fn(&str) -> Option<String>, key: &str) -> Result<Option<T>, ConfigError> {

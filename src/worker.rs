@@ -305,6 +305,7 @@ fn face_image(analysis: &Analysis, sending: &Sending<Arc<Picture>>) -> Result<Fa
         landmarks: shot.detection.landmarks,
         reason: *reason,
         seq: *seq,
+        person: None,
         jpeg: picture.crop.jpeg(task.rules.jpeg_quality)?.into(),
     })
 }

@@ -13,24 +13,29 @@ pub const LIMIT_BYTES: usize = 1 << 20;
 const DRAIN_BYTES: u64 = 64 << 20;
 
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let too_large = ApiError::TooLarge { limit_bytes: LIMIT_BYTES };
+    read_up_to(headers, body, LIMIT_BYTES).await
+}
+
+/// For interfaces that take pictures.
+pub async fn read_up_to(headers: &HeaderMap, body: Body, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    let too_large = ApiError::TooLarge { limit_bytes };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > LIMIT_BYTES as u64) {
+    if announced.is_some_and(|length| length > limit_bytes as u64) {
         if !headers.contains_key(header::EXPECT) && announced.is_some_and(|length| length <= DRAIN_BYTES) {
             drain(body).await;
         }
         return Err(too_large);
     }
-    collect(body).await?.ok_or(too_large)
+    collect(body, limit_bytes).await?.ok_or(too_large)
 }
 
 /// `None` where the body goes on beyond the limit.
-async fn collect(mut body: Body) -> Result<Option<Bytes>, ApiError> {
+async fn collect(mut body: Body, limit_bytes: usize) -> Result<Option<Bytes>, ApiError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::Invalid("the body broke off before its end".to_owned()))?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > LIMIT_BYTES {
+        if bytes.len() + data.len() > limit_bytes {
             drain(body).await;
             return Ok(None);
         }

@@ -34,6 +34,8 @@ const MAKERS: [(&str, &str, &str, &[&str]); 2] = [
     ("create_task", "/0/id", "task_id", &["show_task", "update_task", "start_task", "stop_task", "delete_task"]),
     ("create_camera", "/id", "camera_id", &["show_camera", "update_camera", "delete_camera"]),
 ];
+/// These say everything but what a parameter may be, and that a key is needed.
+const DIRECTORY: &str = "/face/{apiVersion}";
 
 /// The document as it is served.
 pub fn complete(generated: &OpenApi) -> Value {
@@ -45,7 +47,33 @@ pub fn complete(generated: &OpenApi) -> Value {
     for (_, operations) in paths.iter_mut().filter(|(path, _)| path.starts_with(COMPLETED)) {
         operations.as_object_mut().into_iter().flatten().for_each(|(_, operation)| complete_operation(operation));
     }
+    let paths = document["paths"].as_object_mut().expect("the interface has paths");
+    for (_, operations) in paths.iter_mut().filter(|(path, _)| path.starts_with(DIRECTORY)) {
+        operations.as_object_mut().into_iter().flatten().for_each(|(_, operation)| complete_parameters(operation));
+    }
     document
+}
+
+fn complete_parameters(operation: &mut Value) {
+    operation["security"] = requirements();
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let name = parameter["name"].as_str().unwrap_or_default();
+        if let Some(schema) = directory_schema(name) {
+            parameter["schema"] = schema;
+        }
+    }
+}
+
+fn directory_schema(name: &str) -> Option<Value> {
+    Some(match name {
+        "apiVersion" => json!({"type": "string", "enum": ["v1.1-preview.1", "v1.2-preview.1"]}),
+        "dynamicPersonGroupId" => json!({"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"}),
+        "personId" | "persistedFaceId" | "operationId" => json!({"type": "string", "format": "uuid"}),
+        "recognitionModel" => json!({"type": "string", "pattern": "^recognition_0[1-4]$"}),
+        "detectionModel" => json!({"type": "string", "pattern": "^detection_0[1-3]$"}),
+        "targetFace" => json!({"type": "string", "pattern": "^[0-9]{1,4},[0-9]{1,4},[1-9][0-9]{0,3},[1-9][0-9]{0,3}$"}),
+        _ => return None,
+    })
 }
 
 fn complete_operation(operation: &mut Value) {

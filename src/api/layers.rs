@@ -17,6 +17,8 @@ use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// A hundred pictures of 4 MB come over a slow line in this time, and are looked at.
+const PICTURES_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// The id under which the log, the answer and the log of changes know a request; an extension of it.
 #[derive(Debug, Clone)]
@@ -50,10 +52,12 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+    let takes_pictures = request.uri().path().starts_with(super::persons::PATH);
+    let limit = if takes_pictures { PICTURES_TIME_LIMIT } else { TIME_LIMIT };
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let message = format!("not available now: no answer was ready within {} s", TIME_LIMIT.as_secs());
+            let message = format!("not available now: no answer was ready within {} s", limit.as_secs());
             ApiError::Unavailable(message).into_response()
         }
     }

@@ -11,9 +11,13 @@ mod deliveries;
 mod description;
 mod error;
 pub mod face_tasks;
+mod faces;
+mod gate_buffer;
 pub mod keys;
 mod layers;
 mod licences;
+mod person_directory;
+mod persons;
 mod pictures;
 pub mod rates;
 mod signing;
@@ -41,6 +45,7 @@ use keys::Keys;
 use tls::Tls;
 
 pub use error::ApiError;
+pub use faces::{Eyes, Faces, Fetch, Look, LookFault, Recognition};
 
 /// What the interface asks of the supervisor.
 pub trait Control: Send + Sync {
@@ -61,6 +66,7 @@ pub struct AppState {
     pub metrics: PrometheusHandle,
     /// The pool that this box belongs to.
     pub edge_pool_id: Arc<str>,
+    pub faces: Faces,
 }
 
 #[derive(OpenApi)]
@@ -92,6 +98,9 @@ pub fn router(state: AppState) -> Router {
         .merge(protected)
         .merge(licences::routes(&state))
         .merge(pictures::routes())
+        .merge(gate_buffer::routes(&state))
+        .merge(persons::routes(&state))
+        .merge(person_directory::routes(&state))
         .merge(system::routes())
         .split_for_parts();
     let router = router.merge(system::description(description::complete(&generated))).with_state(state);

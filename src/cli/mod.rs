@@ -15,6 +15,7 @@ use crate::task_json::TaskProblem;
 pub mod bench;
 pub mod check;
 pub mod detect;
+pub mod gate;
 pub mod keys;
 pub mod models;
 pub mod outbox;
@@ -59,6 +60,8 @@ enum Command {
     Verify(verify::Args),
     /// API keys and their roles
     Keys(keys::Args),
+    /// Stored faces of ticket holders: the expiry scan, what was erased
+    Gate(gate::Args),
     /// A simulated camera, a simulated receiver
     #[command(subcommand)]
     Sim(Sim),
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Why(args) => why::run(&args, &mut stdout()),
         Command::Verify(args) => verify::run(&args, &mut stdout()),
         Command::Keys(args) => keys::run(&args, &mut stdout()),
+        Command::Gate(args) => wait_for(gate::run(&args, &mut stdout())),
         Command::Sim(Sim::Camera(args)) => sim_camera::run(args),
         Command::Sim(Sim::Receiver(args)) => wait_for(sim_receiver::run(&args)),
     };

@@ -89,6 +89,14 @@ struct FaceData<'a> {
     stream_time_ms: u64,
     reason: &'static str,
     seq: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    person: Option<Person>,
+}
+
+#[derive(Serialize)]
+struct Person {
+    id: Uuid,
+    similarity: f64,
 }
 
 #[derive(Serialize)]
@@ -160,6 +168,7 @@ fn face_data(face: &FaceImage) -> FaceData<'_> {
         stream_time_ms: face.stream_time.as_millis(),
         reason: face.reason.as_str(),
         seq: face.seq,
+        person: face.person.as_ref().map(|p| Person { id: p.id, similarity: rounded(p.similarity, 4) }),
     }
 }
 
@@ -200,7 +209,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{Point, Reason, StreamTime, TaskId, UnixMs};
+    use crate::domain::{KnownPerson, Point, Reason, StreamTime, TaskId, UnixMs};
 
     fn face() -> FaceImage {
         FaceImage {
@@ -219,6 +228,7 @@ mod tests {
             landmarks: Some(Landmarks([1.04, 2.0, 3.0, 4.0, 5.0].map(|v| Point::new(v, v + 0.25)))),
             reason: Reason::QualityStep,
             seq: 3,
+            person: None,
             jpeg: Arc::from([0xff, 0xd8, 0xff].as_slice()),
         }
     }
@@ -236,6 +246,14 @@ mod tests {
             r#""timestamp_ms":1700000000999,"stream_time_ms":4200,"reason":"quality_step","seq":3}}"#,
         );
         assert_eq!(inline(&Message::Face(face()), None), expected);
+    }
+
+    #[test]
+    fn a_known_person_stands_last() {
+        let person = Some(KnownPerson { id: Uuid::from_u128(5), similarity: 0.712_34 });
+        let text = inline(&Message::Face(FaceImage { person, ..face() }), None);
+        let expected = r#""seq":3,"person":{"id":"00000000-0000-0000-0000-000000000005","similarity":0.7123}}}"#;
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

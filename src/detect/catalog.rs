@@ -23,6 +23,8 @@ pub enum Decoder {
     Yunet,
     /// Scores of background and face, and boxes as corners from 0 to 1.
     Ultralight,
+    /// No detector: one output of numbers that describe an aligned face of 112 × 112 pixels.
+    Arcface,
 }
 
 /// The order of the input's three planes.
@@ -128,6 +130,11 @@ impl Catalog {
         })
     }
 
+    /// The embedding model: of those whose file is there the first by alias.
+    pub fn embedding(&self) -> Option<&ModelEntry> {
+        self.entries.values().find(|entry| entry.decoder == Decoder::Arcface && self.find(entry).is_some())
+    }
+
     /// The first file of that name in the folders and their subfolders.
     pub fn find(&self, entry: &ModelEntry) -> Option<PathBuf> {
         self.folders.iter().find_map(|folder| find_below(folder, &entry.file, SUBFOLDER_DEPTH))
@@ -207,6 +214,10 @@ fn check(entry: &ModelEntry) -> Result<(), String> {
             !size_ok,
             "input: needs either multiple_of or fixed = [width, height], in multiples of 32 for the yunet decoder",
         ),
+        (
+            entry.decoder == Decoder::Arcface && entry.input.fixed != Some((112, 112)),
+            "input: the arcface decoder takes aligned faces, so fixed = [112, 112]",
+        ),
         (!(entry.input.scale.is_finite() && entry.input.scale != 0.0), "input.scale: must be a number other than 0"),
         (!entry.input.mean.is_finite(), "input.mean: must be a number"),
         (
@@ -225,7 +236,7 @@ fn check(entry: &ModelEntry) -> Result<(), String> {
 fn decoder_step(decoder: Decoder) -> usize {
     match decoder {
         Decoder::Yunet => 32,
-        Decoder::Ultralight => 1,
+        Decoder::Ultralight | Decoder::Arcface => 1,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct OutputSpec {
 /// What a decoder reads, in the order in which [`decode`] wants it.
 pub fn outputs(decoder: Decoder, width: usize, height: usize) -> Vec<OutputSpec> {
     match decoder {
+        // As no model has it: an embedding model is refused where a detector is wanted.
+        Decoder::Arcface => vec![OutputSpec { name: "faces".to_owned(), shape: [1, 0, 0] }],
         Decoder::Yunet => [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)]
             .into_iter()
             .flat_map(|(name, numbers)| {
@@ -59,6 +61,7 @@ pub fn decode(
                 yunet_level(&Level { stride, columns: width / stride, cls, obj, bbox, kps }, threshold, found);
             }
         }
+        Decoder::Arcface => {}
         Decoder::Ultralight => ultralight(outputs[0], outputs[1], (width as f32, height as f32), threshold, found),
     }
 }

@@ -33,6 +33,30 @@ struct Output {
 
 impl OnnxSession {
     pub fn load(runtime: &Runtime, model: &Model, width: usize, height: usize) -> Result<Self, DetectError> {
+        Self::load_with(runtime, model, width, height, |found| {
+            let wanted = decode::outputs(model.entry.decoder, width, height);
+            match_outputs(&wanted, found).ok_or_else(|| {
+                let expected: Vec<String> = wanted.iter().map(|spec| show(&spec.name, &spec.shape)).collect();
+                format!("the outputs {}", expected.join(", "))
+            })
+        })
+    }
+
+    /// Of a model that says of a face so many numbers; how many is its own affair.
+    pub fn load_embedding(runtime: &Runtime, model: &Model, side: usize) -> Result<Self, DetectError> {
+        Self::load_with(runtime, model, side, side, |found| {
+            embedding_output(found).ok_or_else(|| "one output f32[1, numbers]".to_owned())
+        })
+    }
+
+    /// `find` tells which outputs are read, or what was expected.
+    fn load_with(
+        runtime: &Runtime,
+        model: &Model,
+        width: usize,
+        height: usize,
+        find: impl FnOnce(&[Outlet]) -> Result<Vec<Output>, String>,
+    ) -> Result<Self, DetectError> {
         let session = build(runtime, model, width, height).map_err(|error| DetectError::NotOnnx {
             alias: model.entry.alias.clone(),
             path: model.path.clone(),
@@ -45,14 +69,8 @@ impl OnnxSession {
             found,
         };
         check_input(session.inputs(), width, height).map_err(|(expected, found)| other_shape(expected, found))?;
-        let wanted = decode::outputs(model.entry.decoder, width, height);
-        let outputs = match_outputs(&wanted, session.outputs()).ok_or_else(|| {
-            let expected: Vec<String> = wanted.iter().map(|spec| show(&spec.name, &spec.shape)).collect();
-            other_shape(
-                format!("the outputs {}", expected.join(", ")),
-                format!("the outputs {}", list(session.outputs())),
-            )
-        })?;
+        let outputs = find(session.outputs())
+            .map_err(|expected| other_shape(expected, format!("the outputs {}", list(session.outputs()))))?;
         let input = vec![0.0; 3 * width * height];
         let (alias, decoder) = (model.entry.alias.clone(), model.entry.decoder);
         Ok(Self { session, alias, decoder, width, height, outputs, input })
@@ -65,6 +83,16 @@ impl OnnxSession {
 
     /// Runs on the input and appends what is found of at least `threshold`, in pixels of the input.
     pub fn run(&mut self, threshold: f32, found: &mut Vec<Detection>) -> Result<(), DetectError> {
+        let (decoder, size) = (self.decoder, (self.width, self.height));
+        self.read(|tensors| decode::decode(decoder, tensors, size, threshold, found))
+    }
+
+    /// Runs on the input and answers the model's first output.
+    pub fn numbers(&mut self) -> Result<Vec<f32>, DetectError> {
+        self.read(|tensors| tensors[0].to_vec())
+    }
+
+    fn read<T>(&mut self, read: impl FnOnce(&[&[f32]]) -> T) -> Result<T, DetectError> {
         let failed = |error: ort::Error| DetectError::Run { alias: self.alias.clone(), reason: error.to_string() };
         let shape = [1, 3, self.height, self.width];
         let input = TensorRef::from_array_view((shape, self.input.as_slice())).map_err(failed)?;
@@ -78,8 +106,7 @@ impl OnnxSession {
             }
             tensors.push(numbers);
         }
-        decode::decode(self.decoder, &tensors, (self.width, self.height), threshold, found);
-        Ok(())
+        Ok(read(&tensors))
     }
 }
 
@@ -120,6 +147,15 @@ fn match_outputs(wanted: &[OutputSpec], found: &[Outlet]) -> Option<Vec<Output>>
             fits(found[index].dtype(), &spec.shape).then(|| Output { index, len: spec.shape.iter().product() })
         })
         .collect()
+}
+
+fn embedding_output(found: &[Outlet]) -> Option<Vec<Output>> {
+    let [outlet] = found else { return None };
+    let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = outlet.dtype() else { return None };
+    match shape.as_ref() {
+        &[batch, numbers] if batch <= 1 && numbers > 0 => Some(vec![Output { index: 0, len: numbers as usize }]),
+        _ => None,
+    }
 }
 
 fn fits(found: &ValueType, wanted: &[usize]) -> bool {

@@ -29,6 +29,14 @@ impl Reason {
     }
 }
 
+/// A person of the directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownPerson {
+    pub id: Uuid,
+    /// Cosine, −1..1.
+    pub similarity: f32,
+}
+
 /// One picture of one tracked face.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceImage {
@@ -53,6 +61,8 @@ pub struct FaceImage {
     pub reason: Reason,
     /// Counts this track's pictures, from 1.
     pub seq: u32,
+    /// Where the task asks for it and the face is known.
+    pub person: Option<KnownPerson>,
     pub jpeg: Arc<[u8]>,
 }
 

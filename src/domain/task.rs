@@ -102,6 +102,7 @@ pub struct Outputs {
     pub webhook: Option<Webhook>,
     pub localpath: Option<LocalPath>,
     pub mqtt: Option<Mqtt>,
+    pub gate_buffer: Option<GateBuffer>,
 }
 
 impl Outputs {
@@ -110,7 +111,8 @@ impl Outputs {
         let webhook = self.webhook.iter().map(|output| &output.categories);
         let localpath = self.localpath.iter().map(|output| &output.categories);
         let mqtt = self.mqtt.iter().map(|output| &output.categories);
-        webhook.chain(localpath).chain(mqtt).any(|categories| categories.contains(&category))
+        let enrolled = self.gate_buffer.is_some() && category == Category::FaceImage;
+        enrolled || webhook.chain(localpath).chain(mqtt).any(|categories| categories.contains(&category))
     }
 }
 
@@ -181,6 +183,14 @@ impl fmt::Debug for Mqtt {
     }
 }
 
+/// Enrols each track's best picture as a ticket holder's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateBuffer {
+    /// Empty: all.
+    pub gates: Vec<String>,
+    pub valid_hours: u32,
+}
+
 /// `service_config.common`, valid and in units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
@@ -201,6 +211,10 @@ pub struct Rules {
     pub repeat: Repeat,
     /// Frames left out between two analysed ones.
     pub frame_skip: u32,
+    /// Say which person of the directory a face is.
+    pub recognize_person: bool,
+    /// After a sending, no other track of the same person is sent for this long, of no camera. Zero: all are.
+    pub same_person_quiet: Duration,
 }
 
 impl Default for Rules {
@@ -216,6 +230,8 @@ impl Default for Rules {
             must_send: false,
             repeat: Repeat::Off,
             frame_skip: 0,
+            recognize_person: false,
+            same_person_quiet: Duration::ZERO,
         }
     }
 }

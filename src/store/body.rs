@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    FaceImage, Landmarks, Message, OriginFace, OriginImage, Point, Reason, Rect, StreamTime, TaskId, UnixMs,
+    FaceImage, KnownPerson, Landmarks, Message, OriginFace, OriginImage, Point, Reason, Rect, StreamTime, TaskId,
+    UnixMs,
 };
 
 pub fn write(message: &Message) -> String {
@@ -58,6 +59,9 @@ struct Face {
     landmarks: Option<[[f32; 2]; 5]>,
     reason: String,
     seq: u32,
+    /// Id and similarity; absent in rows of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<(Uuid, f32)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,6 +98,7 @@ impl From<&FaceImage> for Face {
             landmarks: m.landmarks.map(|l| l.0.map(|p| [p.x, p.y])),
             reason: m.reason.as_str().to_owned(),
             seq: m.seq,
+            person: m.person.as_ref().map(|p| (p.id, p.similarity)),
         }
     }
 }
@@ -135,6 +140,7 @@ impl Face {
             landmarks: self.landmarks.map(|l| Landmarks(l.map(|[x, y]| Point::new(x, y)))),
             reason: reason(&self.reason)?,
             seq: self.seq,
+            person: self.person.map(|(id, similarity)| KnownPerson { id, similarity }),
             jpeg,
         })
     }
@@ -200,6 +206,7 @@ mod tests {
                     .chain([Point::new(confidence, quality)]).collect::<Vec<_>>().try_into().unwrap())),
                 reason: reasons[seq as usize % reasons.len()],
                 seq,
+                person: with_landmarks.then(|| KnownPerson { id: Uuid::new_v4(), similarity: confidence }),
                 jpeg: Arc::from([1, 2, 3].as_slice()),
             });
             prop_assert_eq!(read(&write(&face), Arc::clone(face.jpeg())), Some(face));

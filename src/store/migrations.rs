@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_licences.sql"),
     include_str!("migrations/0004_cameras.sql"),
     include_str!("migrations/0005_audit.sql"),
+    include_str!("migrations/0006_faces.sql"),
     include_str!("migrations/0007_delivery.sql"),
 ];
 

@@ -28,6 +28,7 @@ mod decisions;
 mod erasure;
 mod error;
 mod eviction;
+mod faces;
 mod fsck;
 mod keys;
 mod ledger;
@@ -56,6 +57,11 @@ pub use channels::{ChannelRequest, DEFAULT_SN};
 pub use decisions::Decision;
 pub use erasure::Erasure;
 pub use error::StoreError;
+pub use faces::{
+    DirectoryChange, DirectoryRefusal, ErasureLog, EventKind, GateChoice, GateEvent, GateRow, HeldTicket, MAX_FACES,
+    MAX_GROUPS, MAX_PERSONS, NamedRow, NewSample, PhotoLink, RemotePlace, SCAN_PAGE, SampleRow, ScanPage, ScanStep,
+    SealedSample, StoredEmbedding, Window,
+};
 pub use fsck::Findings;
 pub use keys::KeyRow;
 pub use ledger::{DeliveryQuery, DeliveryRow, DeliveryState, OutputRow, Purge, Revive, TimeRange};
@@ -78,11 +84,14 @@ pub use to_run::ToRun;
 
 use crate::clock;
 use crate::domain::{Message, UnixMs, Verdict};
+use crate::seal::Seal;
 use audit::By;
 use writer::{Job, Op};
 
 const FILE_NAME: &str = "face-edge.db";
 const LOCK_NAME: &str = "face-edge.lock";
+const LOCK_TRIES: u32 = 20;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 /// Idle read connections that are kept.
 const READERS: usize = 4;
 
@@ -104,6 +113,8 @@ struct Inner {
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     readers: Mutex<Vec<Connection>>,
+    /// Opened when it is first needed: a service that keeps no face makes no key.
+    seal: Mutex<Option<Arc<Seal>>>,
     /// Held as long as the store is open; the system lets go of it with the process.
     _lock: Option<File>,
 }
@@ -149,7 +160,8 @@ impl Store {
         let (queue, writer) = writer::start(connection)?;
         let (queue, writer, readers) = (Some(queue), Some(writer), Mutex::new(Vec::new()));
         let (dir, opened) = (dir.to_owned(), clock::monotonic());
-        let inner = Inner { dir, path, limits, up_before, opened, queue, writer, readers, _lock: lock };
+        let seal = Mutex::default();
+        let inner = Inner { dir, path, limits, up_before, opened, queue, writer, readers, seal, _lock: lock };
         Ok(Self { inner: Arc::new(inner), by: None })
     }
 
@@ -170,6 +182,16 @@ impl Store {
 
     fn queue(&self) -> &mpsc::Sender<Job> {
         self.inner.queue.as_ref().expect("taken only when the last clone goes")
+    }
+
+    fn seal(&self) -> Result<Arc<Seal>, StoreError> {
+        let mut seal = self.inner.seal.lock();
+        if let Some(seal) = &*seal {
+            return Ok(Arc::clone(seal));
+        }
+        let folder = self.inner.path.parent().unwrap_or(Path::new("."));
+        let opened = Seal::of_folder(folder).map_err(|error| StoreError::Other { detail: error.to_string() })?;
+        Ok(Arc::clone(seal.insert(Arc::new(opened))))
     }
 
     fn read<T: Send + 'static>(
@@ -534,9 +556,13 @@ fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(LOCK_NAME))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+    // A process that is being started holds every open file of its parent for a moment, this one among them.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_WAIT),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
+    Err(StoreError::InUse { dir: dir.display().to_string() })
 }

@@ -13,6 +13,7 @@ use super::cameras::{self, CameraRow};
 use super::channels::{self, ChannelRequest};
 use super::decisions::{self, Decision};
 use super::error::StoreError;
+use super::faces::{self, FaceOp};
 use super::fsck::{self, Findings};
 use super::ledger::{self, Purge, Revive};
 use super::licence_changes::{self, LicenceChange, Outcome, RequestMark};
@@ -64,6 +65,7 @@ pub enum Op {
     TakeChannel { request: ChannelRequest, now: UnixMs, reply: Reply<Verdict> },
     ReleaseChannel { task_id: String, reply: Reply<bool> },
     ReleaseAllChannels { node: String, reply: Reply<u64> },
+    Faces(FaceOp),
 }
 
 pub fn start(connection: Connection) -> Result<(mpsc::Sender<Job>, JoinHandle<()>), StoreError> {
@@ -73,6 +75,9 @@ pub fn start(connection: Connection) -> Result<(mpsc::Sender<Job>, JoinHandle<()
 }
 
 fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
+    // At the start: what a service that was killed had erased and not yet flushed.
+    let mut flushed_up_to = 0;
+    faces::flush(connection, &mut flushed_up_to);
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_LENGTH
@@ -80,14 +85,20 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
         {
             batch.push(job);
         }
-        write_batch(connection, batch);
+        let flushes = batch.iter().any(|job| matches!(&job.op, Op::Faces(op) if op.flushes()));
+        write_batch(connection, batch, &mut || {
+            if flushes {
+                faces::flush(connection, &mut flushed_up_to);
+            }
+        });
     }
 }
 
 /// Gives an answer out, or the error that took the whole batch.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
-fn write_batch(connection: &Connection, batch: Vec<Job>) {
+/// `committed` is called between the commit and the answers.
+fn write_batch(connection: &Connection, batch: Vec<Job>, committed: &mut dyn FnMut()) {
     let before = connection.total_changes();
     let mut outcome = connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
     let mut answers = Vec::with_capacity(batch.len());
@@ -108,6 +119,9 @@ fn write_batch(connection: &Connection, batch: Vec<Job>) {
         if changed {
             crash::point();
         }
+    }
+    if outcome.is_ok() {
+        committed();
     }
     if outcome.is_err()
         && !connection.is_autocommit()
@@ -189,12 +203,13 @@ impl Op {
             Self::TakeChannel { request, now, reply } => settle(c, begun, reply, |c| channels::take(c, &request, now)),
             Self::ReleaseChannel { task_id, reply } => settle(c, begun, reply, |c| channels::release(c, &task_id)),
             Self::ReleaseAllChannels { node, reply } => settle(c, begun, reply, |c| channels::release_all(c, &node)),
+            Self::Faces(op) => op.run(c, begun),
         }
     }
 }
 
 /// Runs one operation in a savepoint; its answer waits for the commit.
-fn settle<T: Send + 'static>(
+pub(super) fn settle<T: Send + 'static>(
     connection: &Connection,
     begun: Result<(), StoreError>,
     reply: Reply<T>,
@@ -264,7 +279,7 @@ mod tests {
     /// Writes a batch and answers, for each operation, what it was told and whether its row is there.
     fn write(connection: &Connection, rows: &[(&str, usize)]) -> Vec<(Result<(), StoreError>, bool)> {
         let (ops, answers): (Vec<_>, Vec<_>) = rows.iter().map(|(id, bytes)| insert(id, *bytes)).unzip();
-        write_batch(connection, ops);
+        write_batch(connection, ops, &mut || {});
         let told = answers.into_iter().map(|answer| answer.blocking_recv().unwrap());
         told.zip(rows).map(|(told, (id, _))| (told, registry::get(connection, id).unwrap().is_some())).collect()
     }
@@ -299,7 +314,7 @@ mod tests {
         ours.busy_timeout(std::time::Duration::ZERO).unwrap();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let (op, answer) = insert("a", 1);
-        write_batch(&ours, vec![op]);
+        write_batch(&ours, vec![op], &mut || {});
         assert!(matches!(answer.blocking_recv().unwrap(), Err(StoreError::Busy { .. })));
         other.execute_batch("ROLLBACK").unwrap();
         assert_eq!(write(&ours, &[("a", 1)]), [(Ok(()), true)]);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::task::{LocalPath, Mqtt, Webhook};
+use crate::domain::task::{GateBuffer, LocalPath, Mqtt, Webhook};
 use crate::domain::{Category, Outputs, Payload, Transport};
 
 use super::fields::{Fields, Findings, excerpt, kind, shown_scalar};
@@ -12,6 +12,9 @@ pub(super) const URL_CHARS: usize = 1000;
 const TOPIC_CHARS: usize = 200;
 const TOPIC: &str = "face-edge";
 const MAX_SECRETS: usize = 4;
+/// Ten years.
+const MAX_VALID_HOURS: u32 = 87_600;
+const GATENUM_CHARS: usize = 4;
 
 /// Outputs that others of this interface have and we have not, with the reason.
 const REFUSED: [(&str, &str); 2] = [
@@ -26,14 +29,15 @@ pub(super) fn read(body: &Fields, findings: &mut Findings) -> Option<Outputs> {
             findings.invalid(output.path(key), reason);
         }
     }
-    let known = ["webhook", "localpath", "mqtt"].into_iter().chain(REFUSED.map(|(key, _)| key));
+    let known = ["webhook", "localpath", "mqtt", "gate_buffer"].into_iter().chain(REFUSED.map(|(key, _)| key));
     if known.into_iter().all(|key| output.get(key).is_none()) {
-        findings.invalid("output", "names no output, expected webhook, localpath, mqtt or several");
+        findings.invalid("output", "names no output, expected webhook, localpath, mqtt, gate_buffer or several");
     }
     let webhook = output.object("webhook", findings).and_then(|fields| webhook(&fields, findings));
     let localpath = output.object("localpath", findings).and_then(|fields| localpath(&fields, findings));
     let mqtt = output.object("mqtt", findings).and_then(|fields| mqtt(&fields, findings));
-    Some(Outputs { webhook, localpath, mqtt })
+    let gate_buffer = output.object("gate_buffer", findings).map(|fields| gate_buffer(&fields, findings));
+    Some(Outputs { webhook, localpath, mqtt, gate_buffer })
 }
 
 fn webhook(fields: &Fields, findings: &mut Findings) -> Option<Webhook> {
@@ -159,6 +163,25 @@ fn mqtt(fields: &Fields, findings: &mut Findings) -> Option<Mqtt> {
     let transport = transport(fields, findings);
     let evidence = fields.switch("evidence", findings);
     Some(Mqtt { url: url?, topic, categories, discovery, transport, evidence })
+}
+
+/// Ours: the best picture of each track becomes a sample of the gate buffer.
+fn gate_buffer(fields: &Fields, findings: &mut Findings) -> GateBuffer {
+    if fields.get("valid_hours").is_none() {
+        findings.invalid(fields.path("valid_hours"), "is required, expected a whole number from 1 to 87600");
+    }
+    let valid_hours = fields.whole("valid_hours", 1..=MAX_VALID_HOURS, 1, findings);
+    let mut gates = Vec::new();
+    for (index, entry) in fields.array("gates", findings).unwrap_or_default().iter().enumerate() {
+        match entry.as_str().filter(|gatenum| gatenum.chars().count() == GATENUM_CHARS) {
+            Some(gatenum) => gates.push(gatenum.to_owned()),
+            None => findings.invalid(
+                format!("{}[{index}]", fields.path("gates")),
+                format!("expected the gatenum of a gate, a string of {GATENUM_CHARS} characters"),
+            ),
+        }
+    }
+    GateBuffer { gates, valid_hours }
 }
 
 /// Each kind once, in the order given; FaceImage alone where the field is left out.

@@ -31,6 +31,8 @@ fn read_common(common: &Fields, findings: &mut Findings) -> Rules {
         must_send: common.switch("face_must_send_sw", findings),
         repeat: repeat(common, findings),
         frame_skip: common.whole("frame_skip_number", 0..=1_000_000_000, 0, findings),
+        recognize_person: common.switch("face_recognition_sw", findings),
+        same_person_quiet: seconds(common.number("face_same_person_interval", 0.0..=86_400.0, 0.0, findings)),
     }
 }
 

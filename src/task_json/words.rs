@@ -18,6 +18,7 @@ pub fn describe(spec: &TaskSpec, input_size: Option<&str>) -> Vec<String> {
     lines.push(format!("  region: {}", region(&rules.roi)));
     lines.push(format!("  first picture: {}", first_picture(rules)));
     lines.push(format!("  further pictures: {}", further_pictures(&rules.repeat)));
+    lines.extend(persons(rules));
     lines.push(format!("  analysed: {}", analysed(rules.frame_skip)));
     if let Some(size) = input_size {
         lines.push(format!("  detector input: {size}"));
@@ -129,6 +130,14 @@ fn analysed(frame_skip: u32) -> String {
     }
 }
 
+fn persons(rules: &Rules) -> Option<String> {
+    let quiet = rules.same_person_quiet.as_secs_f64();
+    let again = (quiet > 0.0).then(|| format!("not sent again by another track within {quiet} s"));
+    let named = rules.recognize_person.then(|| "named where the directory knows them".to_owned());
+    let both: Vec<String> = named.into_iter().chain(again).collect();
+    (!both.is_empty()).then(|| format!("  persons: {}", both.join("; ")))
+}
+
 fn origin_images(spec: &TaskSpec) -> &'static str {
     let named = spec.outputs.want(Category::OriginImage);
     match (spec.rules.send_origin_image, named) {
@@ -149,5 +158,9 @@ fn outputs(spec: &TaskSpec) -> Vec<String> {
     let mqtt = spec.outputs.mqtt.as_ref();
     let mqtt = mqtt
         .map(|to| format!("  output: {} to the broker {} below {}", names(&to.categories), place(&to.url), to.topic));
-    webhook.into_iter().chain(localpath).chain(mqtt).collect()
+    let enrolled = spec.outputs.gate_buffer.as_ref().map(|to| {
+        let gates = if to.gates.is_empty() { "all gates".to_owned() } else { format!("gates {}", to.gates.join(", ")) };
+        format!("  output: each face as a sample for {gates}, valid for {} h", to.valid_hours)
+    });
+    webhook.into_iter().chain(localpath).chain(mqtt).chain(enrolled).collect()
 }

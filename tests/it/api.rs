@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use face_edge::api::keys::{KeyEnv, Keys, Role, create};
-use face_edge::api::{AppState, Control, router};
+use face_edge::api::{AppState, Control, Faces, router};
 use face_edge::domain::{TaskId, UnixMs};
 use face_edge::seal::Seal;
 use face_edge::status::{State, Status, TaskStatus};
@@ -82,6 +82,7 @@ impl App {
             keys: Arc::new(Keys::new(store.clone(), env).unwrap().sealed_by(seal)),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
+            faces: Faces::blind(),
         };
         Self { router: router(state.clone()), state, store, status, supervisor, folder }
     }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use face_edge::config::{Config, IdleDecode, LogFormat, read_secret_file};
+use face_edge::config::{Config, FacesConfig, IdleDecode, LogFormat, read_secret_file};
+
+use face_edge::zone::Zone;
 
 fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -66,6 +68,10 @@ fn the_environment_wins_over_the_file() {
         ("FACE_EDGE_TLS_KEY", "/k"),
         ("FACE_EDGE_RECEIVERS_ALLOW", "127.0.0.0/8, ::1"),
         ("FACE_EDGE_LOG", "json"),
+        (
+            "FACE_EDGE_FACES",
+            "{ scan_at = \"02:30\", time_zone = \"Asia/Shanghai\", remote_gate_server = \"https://g/x\" }",
+        ),
     ];
     let config = read("listen = \"127.0.0.1:2\"\nworkers = 7\nlog = \"text\"", &env).unwrap();
     let expected = Config {
@@ -85,9 +91,32 @@ fn the_environment_wins_over_the_file() {
         tls_key: Some("/k".into()),
         receivers_allow: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
         log: LogFormat::Json,
+        faces: FacesConfig {
+            scan_at: chrono::NaiveTime::from_hms_opt(2, 30, 0).unwrap(),
+            zone: Zone::parse("Asia/Shanghai").unwrap(),
+            remote_gate_server: Some("https://g/x".parse().unwrap()),
+            fetch_private_addresses: false,
+        },
     };
     assert_eq!(config, expected);
     assert_eq!(read("workers = 7", &[("FACE_EDGE_WORKERS", "")]).unwrap().workers, 7);
+}
+
+#[test]
+fn what_is_wrong_with_stored_faces_is_named() {
+    for (value, expected) in [
+        ("{ scan_at = \"25:00\" }", "expected a time such as \"03:00\""),
+        ("{ time_zone = \"Mars\" }", "expected the name of a time zone"),
+        ("{ remote_gate_server = \"https://u:p@g\" }", "FACE_EDGE_GATE_TOKEN"),
+        ("{ remote_gate_server = \"ftp://g\" }", "expected an address of http or https"),
+        ("{ scan = 1 }", "unknown field `scan`"),
+        ("3", "invalid type"),
+    ] {
+        let in_file = read(&format!("faces = {value}"), &[]).unwrap_err();
+        assert!(in_file.starts_with("f.toml:1:") && in_file.contains(expected), "{in_file}");
+        let in_environment = read("", &[("FACE_EDGE_FACES", value)]).unwrap_err();
+        assert!(in_environment.starts_with("FACE_EDGE_FACES") && in_environment.contains(expected), "{in_environment}");
+    }
 }
 
 #[test]

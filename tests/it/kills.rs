@@ -17,7 +17,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use face_edge::api::keys::{KeyEnv, Keys};
 use face_edge::api::rates::Rates;
-use face_edge::api::{AppState, router};
+use face_edge::api::{AppState, Faces, router};
 use face_edge::channel::Site;
 use face_edge::domain::UnixMs;
 use face_edge::mailbox::Mailbox;
@@ -135,6 +135,7 @@ impl Service {
             keys: Arc::new(keys),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
+            faces: Faces::blind(),
         };
         Self { store, router: router(state), supervisor, database: dir.join("face-edge.db") }
     }

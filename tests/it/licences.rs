@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use face_edge::api::keys::{KeyEnv, Keys, Role, create};
-use face_edge::api::{AppState, Control, router};
+use face_edge::api::{AppState, Control, Faces, router};
 use face_edge::domain::{TaskId, UnixMs, Verdict};
 use face_edge::status::Status;
 use face_edge::store::{
@@ -205,6 +205,7 @@ impl App {
             keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
+            faces: Faces::blind(),
         };
         Self { router: router(state), store, looks, _dir: dir }
     }

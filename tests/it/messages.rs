@@ -27,6 +27,7 @@ pub fn face(track: Uuid, seq: u32) -> Message {
         landmarks: Some(Landmarks([Point::new(110.0, 95.0); 5])),
         reason: if seq == 1 { Reason::First } else { Reason::Period },
         seq,
+        person: None,
         jpeg: jpeg(56, 70),
     })
 }

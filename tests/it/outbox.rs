@@ -33,6 +33,7 @@ fn face(track: u128, seq: u32, picture: &[u8]) -> Message {
         landmarks: None,
         reason: Reason::First,
         seq,
+        person: None,
         jpeg: Arc::from(picture),
     })
 }

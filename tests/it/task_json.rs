@@ -207,7 +207,7 @@ fn inputs() {
 
 #[test]
 fn outputs() {
-    refused("/output", json!({}), "output: names no output, expected webhook, localpath, mqtt");
+    refused("/output", json!({}), "output: names no output, expected webhook, localpath, mqtt, gate_buffer");
     refused("/output", json!({"mqtt": {"url": "http://h"}}), "output.mqtt.url: has the scheme \"http\"");
     refused("/output", json!({"mqtt": {"url": "mqtt://h", "qos": 0}}), "output.mqtt.qos: is 0, expected 1");
     refused("/output", json!({"mqtt": {"url": "mqtt://h", "topic": "a/#"}}), "output.mqtt.topic: is \"a/#\"");

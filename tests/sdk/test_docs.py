@@ -48,3 +48,22 @@ def test_the_pages_lines_run(service, tmp_path, page, least):
         assert run.returncode == 0, f"{line}\n{run.stdout}{run.stderr}"
         if "$API" in line:
             assert json.loads(run.stdout)["status"] == 0, f"{line}\n{run.stdout}"
+
+
+@pytest.mark.parametrize("page, least", [("gate-buffer", 4), ("persons", 3), ("person-directory", 4)])
+def test_the_lines_of_stored_faces_run(service, tmp_path, page, least):
+    face = ROOT.parent / "shared/images/lfw_pairs/Al_Pacino_0001.jpg"
+    lines = list(lines_of(ROOT / f"docs/{page}.md"))
+    assert len(lines) >= least
+    bases = dict(re.findall(r"^([A-Z]+)=(http\S+)$", (ROOT / f"docs/{page}.md").read_text(), re.MULTILINE))
+    for line in lines:
+        if "@face.jpg" in line:
+            if not face.exists():
+                print(f"absent, skipped: {face}")
+                continue
+            shutil.copy(face, tmp_path / "face.jpg")
+        addresses = {name: base.replace("http://127.0.0.1:8800", service.url) for name, base in bases.items()}
+        command = line.replace("curl ", "curl --fail ", 1)
+        environment = {**os.environ, "KEY": TOKEN, **addresses}
+        run = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, f"{line}\n{run.stdout}{run.stderr}"

@@ -46,6 +46,8 @@ def draw(service, folder, cases_each):
         pathlib.Path(sys.executable).with_name("st"), "run", f"{service.url}/openapi.json",
         "--header", f"X-Auth-Token: {TOKEN}",
         "--checks", ",".join(CHECKS),
+        # Its key stands in the query, where a drawn one is a wrong one and answered ever later.
+        "--exclude-path-regex", "^/api/v1/persons/",
         "--phases", "examples,coverage,fuzzing,stateful",
         "--max-examples", str(cases_each),
         "--seed", "1",

@@ -151,7 +151,9 @@ fn output() -> Value {
     let secret = json!({"type": "string", "pattern": "^whsec_[A-Za-z0-9+/]{32}$"});
     json!({
         "type": "object",
-        "anyOf": [{"required": ["webhook"]}, {"required": ["localpath"]}, {"required": ["mqtt"]}],
+        "anyOf": [
+            {"required": ["webhook"]}, {"required": ["localpath"]}, {"required": ["mqtt"]}, {"required": ["gate_buffer"]},
+        ],
         "properties": {
             "webhook": {
                 "type": ["object", "null"],
@@ -191,6 +193,14 @@ fn output() -> Value {
                     "ca_file": file,
                     "client_certificate_file": file,
                     "evidence": switch,
+                },
+            },
+            "gate_buffer": {
+                "type": ["object", "null"],
+                "required": ["valid_hours"],
+                "properties": {
+                    "gates": {"type": ["array", "null"], "items": {"type": "string", "minLength": 4, "maxLength": 4}},
+                    "valid_hours": {"type": "integer", "minimum": 1, "maximum": 87600},
                 },
             },
             "dis": {"type": "null"},
@@ -234,6 +244,8 @@ fn rules() -> Value {
             "face_repeat_send_interval": number(1.0, 1e9),
             "face_repeat_send_step": number(1.0, 10.0),
             "frame_skip_number": whole(0, 1_000_000_000),
+            "face_recognition_sw": switch,
+            "face_same_person_interval": number(0.0, 86400.0),
         },
     })
 }

@@ -1,4 +1,5 @@
 //! What several topics need.
 
+pub mod faces;
 pub mod onnx;
 pub mod vision;
