@@ -206,6 +206,32 @@ fn inputs() {
 }
 
 #[test]
+fn what_concerns_stored_faces() {
+    let spec = accepted("/output", json!({"gate_buffer": {"gates": ["0001"], "valid_hours": 12}}));
+    let output = spec.outputs.gate_buffer.unwrap();
+    assert_eq!((output.gates, output.valid_hours), (vec!["0001".to_owned()], 12));
+    assert!(
+        accepted("/output", json!({"gate_buffer": {"valid_hours": 1}})).outputs.gate_buffer.unwrap().gates.is_empty()
+    );
+    refused("/output", json!({"gate_buffer": {}}), "output.gate_buffer.valid_hours: is required");
+    refused("/output", json!({"gate_buffer": {"valid_hours": 0}}), "output.gate_buffer.valid_hours: is 0");
+    refused(
+        "/output",
+        json!({"gate_buffer": {"valid_hours": 1, "gates": ["1"]}}),
+        "output.gate_buffer.gates[0]: expected the gatenum",
+    );
+    let rules = accepted("/service_config/common/face_recognition_sw", json!(1)).rules;
+    assert!(rules.recognize_person && rules.same_person_quiet.is_zero());
+    let rules = accepted("/service_config/common/face_same_person_interval", json!(60)).rules;
+    assert_eq!(rules.same_person_quiet, Duration::from_secs(60));
+    refused(
+        "/service_config/common/face_same_person_interval",
+        json!(-1),
+        "service_config.common.face_same_person_interval: is -1",
+    );
+}
+
+#[test]
 fn outputs() {
     refused("/output", json!({}), "output: names no output, expected webhook, localpath, mqtt, gate_buffer");
     refused("/output", json!({"mqtt": {"url": "http://h"}}), "output.mqtt.url: has the scheme \"http\"");
