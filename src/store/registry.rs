@@ -195,10 +195,33 @@ pub fn list(connection: &Connection, query: &TaskQuery) -> Result<(u64, Vec<Task
     let transaction = connection.unchecked_transaction()?;
     let total: i64 =
         transaction.prepare_cached(&count(query, &filter))?.query_row(params_from_iter(&values), |row| row.get(0))?;
-    values.extend([Value::from(query.limit), Value::from(query.offset)]);
-    let mut statement = transaction.prepare_cached(&page(query, &filter))?;
-    let rows = statement.query_map(params_from_iter(&values), read)?.collect::<Result<_, _>>()?;
+    let window = Window::new(query, total);
+    values.extend([Value::from(window.limit), Value::from(window.offset)]);
+    let mut statement = transaction.prepare_cached(&page(query, &filter, window.backwards))?;
+    let mut rows = statement.query_map(params_from_iter(&values), read)?.collect::<Result<Vec<_>, _>>()?;
+    if window.backwards {
+        rows.reverse();
+    }
     Ok((u64::try_from(total).unwrap_or(0), rows))
+}
+
+/// The rows of a page, counted from the nearer end: those before it have to be walked over.
+struct Window {
+    backwards: bool,
+    offset: i64,
+    limit: i64,
+}
+
+impl Window {
+    fn new(query: &TaskQuery, total: i64) -> Self {
+        let offset = i64::from(query.offset).min(total);
+        let limit = i64::from(query.limit).min(total - offset);
+        let behind = total - offset - limit;
+        if behind < offset {
+            return Self { backwards: true, offset: behind, limit };
+        }
+        Self { backwards: false, offset, limit }
+    }
 }
 
 /// Where only project, state and version are compared, the numbers are there; else the matching entries of an index
@@ -211,13 +234,13 @@ fn count(query: &TaskQuery, filter: &str) -> String {
     format!("SELECT coalesce(sum(tasks), 0) FROM task_counts {filter}")
 }
 
-fn page(query: &TaskQuery, filter: &str) -> String {
+fn page(query: &TaskQuery, filter: &str, backwards: bool) -> String {
     let column = match query.order_by {
         OrderBy::Name => "name",
         OrderBy::CreatedAt => "created_at",
         OrderBy::UpdatedAt => "updated_at",
     };
-    let direction = if query.descending { "DESC" } else { "ASC" };
+    let direction = if query.descending != backwards { "DESC" } else { "ASC" };
     format!("SELECT * FROM tasks {filter} ORDER BY {column} {direction}, id {direction} LIMIT ? OFFSET ?")
 }
 
@@ -288,6 +311,24 @@ mod tests {
         rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     }
 
+    fn row(n: u32) -> TaskRow {
+        TaskRow {
+            id: format!("{n:032x}"),
+            project_id: format!("p{}", n % 3),
+            name: "t".into(),
+            creator: "k".into(),
+            service_version: format!("{}.0", n % 2),
+            edge_pool_id: "default".into(),
+            file: None,
+            desired: Desired::Start,
+            state: TaskState { name: "PENDING".into(), error: None },
+            index: 0,
+            body: "{}".into(),
+            created_at: UnixMs(0),
+            updated_at: UnixMs(0),
+        }
+    }
+
     fn queries() -> Vec<TaskQuery> {
         let text = |text: &str| Some(text.to_owned());
         let ours = TaskQuery { project_id: text("p"), limit: 50, ..TaskQuery::default() };
@@ -317,7 +358,7 @@ mod tests {
                     let by_index = counted.starts_with("SEARCH tasks USING COVERING INDEX tasks_by_");
                     assert!(by_numbers || by_index, "{query:?}: {counted}");
                     values.extend([Value::from(50), Value::from(0)]);
-                    let page = plan(&c, &page(&query, &sql), &values);
+                    let page = plan(&c, &page(&query, &sql, false), &values);
                     assert!(page.starts_with("SEARCH tasks USING INDEX tasks_by_"), "{query:?}: {page}");
                     let in_window = query.created_since.is_some() && order_by != OrderBy::CreatedAt;
                     assert!(in_window || !page.contains("TEMP B-TREE"), "{query:?}: {page}");
@@ -327,24 +368,23 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_the_same_from_either_end() {
+        let c = Connection::open_in_memory().unwrap();
+        migrations::migrate(&c).unwrap();
+        let rows: Vec<_> = (0..10).map(row).collect();
+        insert(&c, &rows).unwrap();
+        let all = TaskQuery { descending: false, ..TaskQuery::default() };
+        for (offset, limit) in (0..13).flat_map(|offset| (1..13).map(move |limit| (offset, limit))) {
+            let (total, page) = list(&c, &TaskQuery { offset, limit, ..all.clone() }).unwrap();
+            let expected: Vec<_> = rows.iter().skip(offset as usize).take(limit as usize).cloned().collect();
+            assert_eq!((total, page), (10, expected), "{offset} {limit}");
+        }
+    }
+
+    #[test]
     fn the_numbers_that_are_kept_are_those_that_counting_gives() {
         let c = Connection::open_in_memory().unwrap();
         migrations::migrate(&c).unwrap();
-        let row = |n: u32| TaskRow {
-            id: format!("{n:032x}"),
-            project_id: format!("p{}", n % 3),
-            name: "t".into(),
-            creator: "k".into(),
-            service_version: format!("{}.0", n % 2),
-            edge_pool_id: "default".into(),
-            file: None,
-            desired: Desired::Start,
-            state: TaskState { name: "PENDING".into(), error: None },
-            index: 0,
-            body: "{}".into(),
-            created_at: UnixMs(0),
-            updated_at: UnixMs(0),
-        };
         let rows: Vec<_> = (0..60).map(row).collect();
         insert(&c, &rows).unwrap();
         for (n, row) in rows.iter().enumerate() {

@@ -1,12 +1,17 @@
-//! The task object as answers give it: the documented keys in their documented order, then what we do not know.
+//! The task object as answers give it: the documented keys in their documented order, then what we do not know. The
+//! parts of the body go through as they lie in the store, unread: a list holds up to a thousand of them.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::domain::UnixMs;
 
 /// What is known of a task beside its body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TaskFacts<'a> {
     pub id: &'a str,
     pub creator: &'a str,
@@ -17,51 +22,104 @@ pub struct TaskFacts<'a> {
     pub updated_at: UnixMs,
     pub state: &'a str,
     /// Why it is in that state, in words.
-    pub status: Option<&'a str>,
+    pub status: Option<String>,
     /// Code and message.
     pub error: Option<(&'a str, &'a str)>,
 }
 
 /// Keys that are ours to say, whatever a body says.
-const OURS: [&str; 8] = ["id", "creator", "project_id", "service_name", "created_at", "updated_at", "state", "status"];
+const OURS: [&str; 9] =
+    ["id", "creator", "project_id", "service_name", "created_at", "updated_at", "state", "status", "error"];
 
-/// `body` is what `TaskSpec::body_of_input` gave.
-pub fn task_object(facts: &TaskFacts, mut body: Value) -> Value {
-    let mut empty = Map::new();
-    let body = body.as_object_mut().unwrap_or(&mut empty);
-    let mut object = Map::new();
-    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
-    put("id", facts.id.into());
-    put("name", body.shift_remove("name").unwrap_or_default());
-    put("creator", facts.creator.into());
-    put("project_id", facts.project_id.into());
-    put("description", body.shift_remove("description").unwrap_or_default());
-    if let Some(name) = facts.service_name {
-        put("service_name", name.into());
-    }
-    for key in ["service_version", "edge_pool_id", "resource_order_id"] {
-        if let Some(value) = body.shift_remove(key) {
-            put(key, value);
-        }
-    }
-    put("created_at", rfc3339(facts.created_at).into());
-    put("updated_at", rfc3339(facts.updated_at).into());
-    put("state", facts.state.into());
-    if let Some(status) = facts.status {
-        put("status", status.into());
-    }
-    if let Some((code, message)) = facts.error {
-        put("error", serde_json::json!({"code": code, "message": message}));
-    }
-    for key in ["input", "output", "service_config"] {
-        if let Some(value) = body.shift_remove(key) {
-            put(key, value);
-        }
-    }
-    let unknown = std::mem::take(body).into_iter();
-    object.extend(unknown.filter(|(key, _)| !OURS.contains(&key.as_str()) && key != "error"));
-    Value::Object(object)
+/// In the order in which it is written.
+#[derive(Debug)]
+pub struct TaskObject<'a>(Vec<(Cow<'a, str>, Part<'a>)>);
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Part<'a> {
+    Given(&'a RawValue),
+    Text(Cow<'a, str>),
+    Error { code: &'a str, message: &'a str },
+    Null,
 }
+
+impl<'a> TaskObject<'a> {
+    /// `body` is what `TaskSpec::body_of_input` gave, as text.
+    pub fn new(facts: TaskFacts<'a>, body: &'a str) -> Result<Self, serde_json::Error> {
+        let Body(mut given) = serde_json::from_str(body)?;
+        let mut object = Vec::with_capacity(given.len() + OURS.len());
+        let mut put = |key: &'static str, part: Option<Part<'a>>| {
+            object.extend(part.map(|part| (Cow::Borrowed(key), part)));
+        };
+        let mut take = |key: &str| {
+            let at = given.iter().position(|(name, _)| name == key)?;
+            Some(Part::Given(given.remove(at).1))
+        };
+        let text = |text: &'a str| Some(Part::Text(text.into()));
+        put("id", text(facts.id));
+        put("name", take("name").or(Some(Part::Null)));
+        put("creator", text(facts.creator));
+        put("project_id", text(facts.project_id));
+        put("description", take("description").or(Some(Part::Null)));
+        put("service_name", facts.service_name.and_then(text));
+        for key in ["service_version", "edge_pool_id", "resource_order_id"] {
+            put(key, take(key));
+        }
+        put("created_at", Some(Part::Text(rfc3339(facts.created_at).into())));
+        put("updated_at", Some(Part::Text(rfc3339(facts.updated_at).into())));
+        put("state", text(facts.state));
+        put("status", facts.status.map(|why| Part::Text(why.into())));
+        put("error", facts.error.map(|(code, message)| Part::Error { code, message }));
+        for key in ["input", "output", "service_config"] {
+            put(key, take(key));
+        }
+        let unknown = given.into_iter().filter(|(key, _)| !OURS.contains(&key.as_ref()));
+        object.extend(unknown.map(|(key, value)| (key, Part::Given(value))));
+        Ok(Self(object))
+    }
+
+    /// Read, for whoever is not shown all of it.
+    pub fn to_value(&self) -> Value {
+        serde_json::to_value(self).expect("every part is JSON")
+    }
+}
+
+impl Serialize for TaskObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, part)| (key, part)))
+    }
+}
+
+/// A body's fields in their order.
+struct Body<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Body<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> serde::de::Visitor<'de> for Fields {
+            type Value = Body<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a task's body")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Body<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    let (Key(key), value) = field;
+                    fields.push((key, value));
+                }
+                Ok(Body(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Borrowed, unless it holds an escape.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// UTC, whole seconds, `Z`.
 fn rfc3339(at: UnixMs) -> String {

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::domain::{Outputs, Rules, Source, Task, TaskId};
 use fields::{Fields, Findings};
 
-pub use emit::{TaskFacts, mask_secrets, task_object, without_password};
+pub use emit::{TaskFacts, TaskObject, mask_secrets, without_password};
 pub use problem::TaskProblem;
 pub use roi::check_roi_in_frame;
 pub use source::check_stream_address;

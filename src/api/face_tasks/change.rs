@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::Value;
 
 use super::object;
 use super::scope::Scope;
@@ -32,7 +32,7 @@ pub(super) async fn update(
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     auth::require(identity.role.may_change_tasks(), identity.role, "change tasks")?;
     let (id, mut row) = scope.changeable_task(&state).await?;
     let spec = TaskSpec::parse(&body::read(&headers, body).await?)?;
@@ -51,7 +51,7 @@ pub(super) async fn update(
     }
     state.control.wake();
     let row = state.store.task(id.as_str()).await?.ok_or_else(gone)?;
-    Ok(Json(object(&state, &identity, &row, true)?))
+    Ok(Json(object(&state, &identity, &row, true)?).into_response())
 }
 
 /// The task shall run.

@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::object;
 use super::scope::Scope;
+use super::{Shown, object};
 use crate::api::error::ErrorBody;
 use crate::api::keys::Identity;
 use crate::api::{ApiError, AppState, auth};
@@ -24,11 +24,11 @@ use crate::task_json::is_version;
 const LIKE_CHARS: usize = 256;
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct TaskList {
+pub(super) struct TaskList<'a> {
     /// All that match, not only the page.
     count: u64,
     #[schema(schema_with = page)]
-    tasks: Vec<Value>,
+    tasks: Vec<Shown<'a>>,
 }
 
 fn page() -> utoipa::openapi::Array {
@@ -46,18 +46,18 @@ fn page() -> utoipa::openapi::Array {
         ("order" = Option<String>, Query, description = "name, created_at or updated_at, then :ASC or :DESC"),
         ("offset" = Option<u32>, Query, maximum = 100000),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)),
-    responses((status = 200, body = TaskList), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
+    responses((status = 200, body = TaskList<'static>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     scope: Scope,
     Extension(identity): Extension<Identity>,
     RawQuery(query): RawQuery,
-) -> Result<Json<TaskList>, ApiError> {
+) -> Result<Response, ApiError> {
     auth::require(identity.role.may_see_tasks(), identity.role, "see tasks")?;
     let query = read(query.as_deref().unwrap_or_default(), &scope.project_id)?;
     let (count, rows) = state.store.tasks(query).await?;
     let tasks = rows.iter().map(|row| object(&state, &identity, row, false)).collect::<Result<_, _>>()?;
-    Ok(Json(TaskList { count, tasks }))
+    Ok(Json(TaskList { count, tasks }).into_response())
 }
 
 /// Parameters that we do not know are passed over.

@@ -7,6 +7,7 @@ pub(super) mod schema;
 mod scope;
 mod show;
 
+use serde::Serialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +19,7 @@ use super::keys::Identity;
 use super::{ApiError, AppState};
 use crate::domain::TaskId;
 use crate::store::{Desired, TaskRow};
-use crate::task_json::{TaskFacts, mask_secrets, task_object};
+use crate::task_json::{TaskFacts, TaskObject, mask_secrets};
 
 /// The one service of the path that is served here.
 pub const SERVICE_NAME: &str = "c-face-edge";
@@ -31,16 +32,19 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(change::stop))
 }
 
+/// A task as one who asks may see it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Whole(TaskObject<'a>),
+    Masked(Value),
+}
+
 /// The task's row as the answer gives it. `service_name` stands in a single task only: the documented list has none.
-fn object(state: &AppState, identity: &Identity, row: &TaskRow, single: bool) -> Result<Value, ApiError> {
-    let body = serde_json::from_str(&row.body).map_err(|error| {
-        tracing::error!(task = row.id, %error, "a stored body is not JSON");
-        ApiError::Internal
-    })?;
+fn object<'a>(state: &AppState, identity: &Identity, row: &'a TaskRow, single: bool) -> Result<Shown<'a>, ApiError> {
     let board = TaskId::parse(&row.id).and_then(|id| state.status.get(&id));
     // Words about another state than the one shown would mislead: the store is a moment behind the board.
     let why = board.filter(|board| board.state.as_str() == row.state.name).and_then(|board| board.why);
-    let why = why.or_else(|| elsewhere(state, row));
     let facts = TaskFacts {
         id: &row.id,
         creator: &row.creator,
@@ -49,14 +53,19 @@ fn object(state: &AppState, identity: &Identity, row: &TaskRow, single: bool) ->
         created_at: row.created_at,
         updated_at: row.updated_at,
         state: &row.state.name,
-        status: why.as_deref(),
+        status: why.or_else(|| elsewhere(state, row)),
         error: row.state.error.as_ref().map(|error| (error.code.as_str(), error.message.as_str())),
     };
-    let mut object = task_object(&facts, body);
-    if !identity.role.may_change_tasks() {
-        mask_secrets(&mut object);
+    let object = TaskObject::new(facts, &row.body).map_err(|error| {
+        tracing::error!(task = row.id, %error, "a stored body is not JSON");
+        ApiError::Internal
+    })?;
+    if identity.role.may_change_tasks() {
+        return Ok(Shown::Whole(object));
     }
-    Ok(object)
+    let mut masked = object.to_value();
+    mask_secrets(&mut masked);
+    Ok(Shown::Masked(masked))
 }
 
 /// Why a task that shall run does not: it is another box's.

@@ -1,8 +1,8 @@
 //! `GET …/tasks/{task_id}`: the task itself, not wrapped.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::Value;
 
 use super::object;
 use super::scope::Scope;
@@ -19,8 +19,8 @@ pub(super) async fn show(
     State(state): State<AppState>,
     scope: Scope,
     Extension(identity): Extension<Identity>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     auth::require(identity.role.may_see_tasks(), identity.role, "see tasks")?;
     let (_, row) = scope.task(&state).await?;
-    Ok(Json(object(&state, &identity, &row, true)?))
+    Ok(Json(object(&state, &identity, &row, true)?).into_response())
 }
