@@ -9,6 +9,11 @@ use super::moment::Moment;
 use crate::domain::UnixMs;
 
 const HOUR_MS: i64 = 3_600_000;
+/// Word for word the expression of the index tasks_with_retention, so that no other task is looked at.
+const RETENTIONS: &str = "SELECT id,
+        CASE WHEN json_valid(body) THEN json_extract(body, '$.service_config.common.retention_hours') END
+    FROM tasks
+    WHERE CASE WHEN json_valid(body) THEN json_extract(body, '$.service_config.common.retention_hours') END IS NOT NULL";
 /// Erasures that stay written down.
 const KEPT: i64 = 100_000;
 
@@ -52,10 +57,7 @@ pub fn erase(c: &Connection, now: Moment) -> Result<u64, StoreError> {
 }
 
 fn retentions(c: &Connection) -> Result<Vec<(String, i64)>, StoreError> {
-    let mut statement = c.prepare_cached(
-        "SELECT id, json_extract(body, '$.service_config.common.retention_hours') AS hours FROM tasks
-         WHERE hours IS NOT NULL",
-    )?;
+    let mut statement = c.prepare_cached(RETENTIONS)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as i64)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -88,4 +90,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Erasure> {
         taken_at: UnixMs(row.get(3)?),
         undelivered: row.get::<_, i64>(4)?.unsigned_abs(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tasks_that_say_how_long_are_looked_at() {
+        let connection = Connection::open_in_memory().unwrap();
+        super::super::migrations::migrate(&connection).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {RETENTIONS}")).unwrap();
+        let plan: Vec<String> = statement.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(plan.iter().all(|step| step.contains("tasks_with_retention")), "{plan:?}");
+    }
 }
