@@ -37,7 +37,7 @@ pub fn erase(c: &Connection, now: Moment) -> Result<u64, StoreError> {
             let open = eviction::bury(c, id, "its task keeps nothing longer (retention_hours)", now.wall)?;
             c.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])?;
             c.prepare_cached(
-                "INSERT INTO erasures (at, task_id, message_id, taken_at, undelivered) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO message_erasures (at, task_id, message_id, taken_at, undelivered) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute((now.wall.0, &task_id, message_id, taken_at, open as i64))?;
             erased += 1;
@@ -50,7 +50,7 @@ pub fn erase(c: &Connection, now: Moment) -> Result<u64, StoreError> {
     }
     if erased > 0 {
         eviction::count_dead(undelivered, "retention");
-        c.execute("DELETE FROM erasures WHERE id <= (SELECT max(id) FROM erasures) - ?1", [KEPT])?;
+        c.execute("DELETE FROM message_erasures WHERE id <= (SELECT max(id) FROM message_erasures) - ?1", [KEPT])?;
         tracing::info!(erased, "messages were erased because their tasks keep nothing longer");
     }
     Ok(erased)
@@ -77,7 +77,7 @@ fn old_messages(c: &Connection, task_id: &str, born_before: i64) -> Result<Vec<(
 /// Newest first.
 pub fn list(c: &Connection, limit: u32) -> Result<Vec<Erasure>, StoreError> {
     let mut statement = c.prepare_cached(
-        "SELECT at, task_id, message_id, taken_at, undelivered FROM erasures ORDER BY id DESC LIMIT ?1",
+        "SELECT at, task_id, message_id, taken_at, undelivered FROM message_erasures ORDER BY id DESC LIMIT ?1",
     )?;
     Ok(statement.query_map([limit], read)?.collect::<Result<_, _>>()?)
 }

@@ -93,7 +93,7 @@ CREATE TRIGGER delivery_dropped AFTER DELETE ON deliveries WHEN OLD.finished_at 
 END;
 
 -- What was erased because its task says how long it may be kept.
-CREATE TABLE erasures (
+CREATE TABLE message_erasures (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     at         INTEGER NOT NULL,
     task_id    TEXT NOT NULL,
