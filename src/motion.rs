@@ -146,7 +146,7 @@ mod tests {
         looks(&mut gate, &scene(), 0..15);
         let mut noisy = scene();
         for (i, sample) in noisy.y.iter_mut().enumerate() {
-            *sample = sample.wrapping_add((i * 2_654_435_761 >> 7) as u8 % 9).wrapping_sub(4);
+            *sample = sample.wrapping_add(((i * 2_654_435_761) >> 7) as u8 % 9).wrapping_sub(4);
         }
         assert_eq!(looks(&mut gate, &noisy, 15..23), Vec::<u64>::new());
         let mut dusk = scene();

@@ -1,8 +1,8 @@
 //! Makes unrecognisable, in a whole frame, what nobody asked for: faces that are not reported, and everything outside
 //! the target region. Pure: planes in, planes out.
 //!
-//! Each block of pixels becomes its mean. A block is a quarter of the face that it hides, which leaves four by four
-//! flat squares of it: too few for people and for a detector. What is reported stays as it is, also where it overlaps.
+//! Each block of pixels becomes its mean. A block is as large as the face that it hides: a detector still found faces in
+//! blocks of a quarter. What is reported stays as it is, also where it overlaps.
 
 use crate::domain::{Point, Rect, Roi};
 use crate::frame::{OwnedPlanes, Planes};
@@ -10,8 +10,6 @@ use crate::snapshot::{CROP_MARGIN, copy_of};
 
 /// Of a face's size, on each side of its box: hair and chin go with it.
 const MARGIN: f32 = 0.3;
-/// A block's share of the face.
-const BLOCKS_A_FACE: f32 = 4.0;
 const SMALLEST_BLOCK_PX: usize = 16;
 /// Outside the region.
 const OUTSIDE_BLOCK_PX: usize = 64;
@@ -27,7 +25,7 @@ pub fn veil(planes: &Planes<'_>, hide: &[Rect], keep: &[Rect], roi: &Roi) -> Own
         flatten(&mut picture, &whole, OUTSIDE_BLOCK_PX, |p| !roi.contains(p) && !kept(p));
     }
     for face in hide {
-        let block = (face.longer_side() / BLOCKS_A_FACE) as usize;
+        let block = face.longer_side() as usize;
         let area = face.grow(MARGIN).clip(width as f32, height as f32);
         flatten(&mut picture, &area, block.max(SMALLEST_BLOCK_PX), |p| !kept(p));
     }

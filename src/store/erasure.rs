@@ -9,6 +9,11 @@ use super::moment::Moment;
 use crate::domain::UnixMs;
 
 const HOUR_MS: i64 = 3_600_000;
+/// Word for word the expression of the index tasks_with_retention, so that no other task is looked at.
+const RETENTIONS: &str = "SELECT id,
+        CASE WHEN json_valid(body) THEN json_extract(body, '$.service_config.common.retention_hours') END
+    FROM tasks
+    WHERE CASE WHEN json_valid(body) THEN json_extract(body, '$.service_config.common.retention_hours') END IS NOT NULL";
 /// Erasures that stay written down.
 const KEPT: i64 = 100_000;
 
@@ -32,7 +37,7 @@ pub fn erase(c: &Connection, now: Moment) -> Result<u64, StoreError> {
             let open = eviction::bury(c, id, "its task keeps nothing longer (retention_hours)", now.wall)?;
             c.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])?;
             c.prepare_cached(
-                "INSERT INTO erasures (at, task_id, message_id, taken_at, undelivered) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO message_erasures (at, task_id, message_id, taken_at, undelivered) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute((now.wall.0, &task_id, message_id, taken_at, open as i64))?;
             erased += 1;
@@ -45,17 +50,14 @@ pub fn erase(c: &Connection, now: Moment) -> Result<u64, StoreError> {
     }
     if erased > 0 {
         eviction::count_dead(undelivered, "retention");
-        c.execute("DELETE FROM erasures WHERE id <= (SELECT max(id) FROM erasures) - ?1", [KEPT])?;
+        c.execute("DELETE FROM message_erasures WHERE id <= (SELECT max(id) FROM message_erasures) - ?1", [KEPT])?;
         tracing::info!(erased, "messages were erased because their tasks keep nothing longer");
     }
     Ok(erased)
 }
 
 fn retentions(c: &Connection) -> Result<Vec<(String, i64)>, StoreError> {
-    let mut statement = c.prepare_cached(
-        "SELECT id, json_extract(body, '$.service_config.common.retention_hours') AS hours FROM tasks
-         WHERE hours IS NOT NULL",
-    )?;
+    let mut statement = c.prepare_cached(RETENTIONS)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as i64)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -75,7 +77,7 @@ fn old_messages(c: &Connection, task_id: &str, born_before: i64) -> Result<Vec<(
 /// Newest first.
 pub fn list(c: &Connection, limit: u32) -> Result<Vec<Erasure>, StoreError> {
     let mut statement = c.prepare_cached(
-        "SELECT at, task_id, message_id, taken_at, undelivered FROM erasures ORDER BY id DESC LIMIT ?1",
+        "SELECT at, task_id, message_id, taken_at, undelivered FROM message_erasures ORDER BY id DESC LIMIT ?1",
     )?;
     Ok(statement.query_map([limit], read)?.collect::<Result<_, _>>()?)
 }
@@ -88,4 +90,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Erasure> {
         taken_at: UnixMs(row.get(3)?),
         undelivered: row.get::<_, i64>(4)?.unsigned_abs(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tasks_that_say_how_long_are_looked_at() {
+        let connection = Connection::open_in_memory().unwrap();
+        super::super::migrations::migrate(&connection).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {RETENTIONS}")).unwrap();
+        let plan: Vec<String> = statement.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(plan.iter().all(|step| step.contains("tasks_with_retention")), "{plan:?}");
+    }
 }

@@ -50,7 +50,7 @@ impl Limits {
             faces: budget(2_000_000, max_bytes.div_ceil(2)),
             origins: budget(200_000, max_bytes / 2),
             keep_finished: DAY * 7,
-            picture_in_row_bytes: 200_000,
+            picture_in_row_bytes: 300_000,
         }
     }
 }

@@ -43,4 +43,5 @@ mod support;
 mod task_json;
 mod tracks;
 mod veil;
+mod what_if;
 mod worker;

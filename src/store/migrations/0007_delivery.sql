@@ -93,7 +93,7 @@ CREATE TRIGGER delivery_dropped AFTER DELETE ON deliveries WHEN OLD.finished_at 
 END;
 
 -- What was erased because its task says how long it may be kept.
-CREATE TABLE erasures (
+CREATE TABLE message_erasures (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     at         INTEGER NOT NULL,
     task_id    TEXT NOT NULL,
@@ -103,6 +103,9 @@ CREATE TABLE erasures (
     undelivered INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX messages_by_task ON messages (task_id, born_at);
+CREATE INDEX tasks_with_retention ON tasks (
+    CASE WHEN json_valid(body) THEN json_extract(body, '$.service_config.common.retention_hours') END
+) WHERE CASE WHEN json_valid(body) THEN json_extract(body, '$.service_config.common.retention_hours') END IS NOT NULL;
 
 -- What this box signs with, made at the first start.
 CREATE TABLE box_keys (
