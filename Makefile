@@ -39,6 +39,7 @@ bench: setup
 KILLS ?= 200
 chaos: setup
 	FACE_EDGE_TEST_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture kill9::what
+
 # Broken bodies for the readers of XML, BSON, multipart and searches; `make test` does it for two seconds each, CI for sixty.
 fuzz: setup
 	FACE_EDGE_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(CARGO) test --locked --test it -- fuzz:: --nocapture
