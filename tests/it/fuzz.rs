@@ -31,7 +31,8 @@ struct Changes {
 
 impl Changes {
     fn new(name: &str, seeds: Vec<Vec<u8>>, words: &'static [&'static [u8]]) -> Self {
-        let seed = rand::random();
+        let seed =
+            std::env::var("FACE_EDGE_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
         println!("{name}: seed {seed}");
         Self { chance: StdRng::seed_from_u64(seed), seeds, words }
     }

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rules", &["domain"]),
     ("clock", &["domain"]),
     ("frame", &["domain"]),
-    ("config", &["domain"]),
+    ("config", &["domain", "zone"]),
     ("mailbox", &["clock", "frame"]),
     ("motion", &["domain", "frame"]),
     ("snapshot", &["domain", "frame"]),

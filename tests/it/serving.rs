@@ -176,7 +176,8 @@ async fn a_key_that_asks_too_often_waits() {
     for _ in 0..2 {
         assert_eq!(ask(TASKS).await.unwrap().status(), StatusCode::OK);
     }
-    for path in [TASKS, "/bitanswer/api/sns"] {
+    let directory = "/face/v1.2-preview.1/dynamicpersongroups";
+    for path in [TASKS, "/bitanswer/api/sns", directory] {
         let answer = ask(path).await.unwrap();
         assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
         assert_eq!(answer.headers()["retry-after"], "1");

@@ -42,7 +42,10 @@ fn refusal(error: &ApiError) -> Response {
         ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::Invalid(_) => StatusCode::BAD_REQUEST,
+        ApiError::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    (status, Json(json!({"Message": error.to_string()}))).into_response()
+    let mut response = (status, Json(json!({"Message": error.to_string()}))).into_response();
+    response.headers_mut().extend(error.header());
+    response
 }

@@ -17,6 +17,8 @@ pub struct DirectoryError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// When to come again, where that is known.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// As it goes over the wire.
@@ -33,7 +35,7 @@ pub struct FaceError {
 
 impl DirectoryError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), header: None }
     }
 
     pub fn argument(message: impl Into<String>) -> Self {
@@ -109,21 +111,26 @@ impl From<StoreError> for DirectoryError {
 
 impl From<ApiError> for DirectoryError {
     fn from(error: ApiError) -> Self {
+        let header = error.header();
         let (status, code) = match error {
             ApiError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "401"),
             ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             ApiError::Invalid(_) => (StatusCode::BAD_REQUEST, "BadArgument"),
             ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "InvalidImageSize"),
             ApiError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            ApiError::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
         };
-        Self::new(status, code, error.to_string())
+        Self { header, ..Self::new(status, code, error.to_string()) }
     }
 }
 
 impl IntoResponse for DirectoryError {
     fn into_response(self) -> Response {
         let body = FaceErrorResponse { error: FaceError { code: self.code, message: self.message } };
-        (self.status, [(CODE_HEADER, HeaderValue::from_static(self.code))], Json(body)).into_response()
+        let code = [(CODE_HEADER, HeaderValue::from_static(self.code))];
+        let mut response = (self.status, code, Json(body)).into_response();
+        response.headers_mut().extend(self.header);
+        response
     }
 }

@@ -2,7 +2,7 @@
 //! body is a string and the HTTP status the same.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -92,15 +92,21 @@ impl Item {
 pub struct PersonsError {
     status: StatusCode,
     message: String,
+    /// When to come again, where that is known.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl PersonsError {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), header: None }
+    }
+
     pub fn bad(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, message: message.into() }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
     /// The token is not repeated: it may be a good one for something else.
@@ -108,7 +114,7 @@ impl PersonsError {
         let message = format!(
             "authorization failed, provider: {provider}, token: ***(...), reason: CONDITION/UNAUTHORIZED, Access Token invalid"
         );
-        Self { status: StatusCode::UNAUTHORIZED, message }
+        Self::new(StatusCode::UNAUTHORIZED, message)
     }
 }
 
@@ -118,11 +124,12 @@ impl From<ApiError> for PersonsError {
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::Invalid(_) | ApiError::TooLarge { .. } => StatusCode::BAD_REQUEST,
             ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             _ => {
-                return Self { status: StatusCode::INTERNAL_SERVER_ERROR, message: "Internal Server Error".to_owned() };
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
             }
         };
-        Self { status, message: error.to_string() }
+        Self { header: error.header(), ..Self::new(status, error.to_string()) }
     }
 }
 
@@ -134,6 +141,8 @@ impl From<StoreError> for PersonsError {
 
 impl IntoResponse for PersonsError {
     fn into_response(self) -> Response {
-        Envelope { status: self.status.as_u16(), ..Envelope::of(self.message) }.into_response()
+        let mut response = Envelope { status: self.status.as_u16(), ..Envelope::of(self.message) }.into_response();
+        response.headers_mut().extend(self.header);
+        response
     }
 }

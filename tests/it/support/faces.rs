@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use face_edge::api::keys::{KeyEnv, Keys};
+use face_edge::api::rates::Rates;
 use face_edge::api::{AppState, Control, Eyes, Faces, Fetch, Recognition, router};
 use face_edge::domain::{Embedding, FaceOwner, Landmarks, Point, Rect, SeenFace, TaskId, UnixMs, Validity};
 use face_edge::gallery::Gallery;
@@ -125,7 +126,7 @@ impl FacesApp {
             store: store.clone(),
             status: Arc::new(Status::default()),
             control: Arc::new(Nobody),
-            keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
+            keys: Arc::new(Keys::new(store.clone(), env).unwrap().with_rates(Rates::new(1_000_000, 1_000_000))),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             edge_pool_id: "default".into(),
             faces: Faces::new(Arc::new(eyes), Arc::new(NoFetch), Arc::clone(&gallery), zone, 2),
