@@ -146,7 +146,7 @@ fn output() -> Value {
         "type": ["array", "null"], "minItems": 1, "items": {"type": "string", "enum": ["FaceImage", "OriginImage"]},
     });
     let switch = json!({"type": ["integer", "null"], "enum": [0, 1, null]});
-    let file = json!({"type": ["string", "null"], "pattern": "^/[A-Za-z0-9_/-]+$", "maxLength": 1000});
+    let file = json!({"type": ["string", "null"], "pattern": "^(/|$)", "maxLength": 1000});
     let max_kbit_s = json!({"type": ["integer", "null"], "minimum": 0, "maximum": 10_000_000});
     let secret = json!({"type": "string", "pattern": "^whsec_[A-Za-z0-9+/]{32}$"});
     json!({
