@@ -12,7 +12,7 @@ const NAME: &str =
     "^[A-Za-z0-9_\u{3007}\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}\u{f900}-\u{faff}\u{20000}-\u{323af}-]{1,100}$";
 const STREAM: &str = "^(rtsp|rtsps|http|https|file|v4l2)://";
 const WEB: &str = "^https?://";
-const BROKER: &str = "^mqtts?://[a-z0-9]{1,40}$";
+const BROKER: &str = "^mqtts?://";
 
 pub fn states() -> Vec<&'static str> {
     State::ALL.iter().map(|state| state.as_str()).collect()
@@ -148,7 +148,7 @@ fn output() -> Value {
     let switch = json!({"type": ["integer", "null"], "enum": [0, 1, null]});
     let file = json!({"type": ["string", "null"], "pattern": "^(/|$)", "maxLength": 1000});
     let max_kbit_s = json!({"type": ["integer", "null"], "minimum": 0, "maximum": 10_000_000});
-    let secret = json!({"type": "string", "pattern": "^whsec_[A-Za-z0-9+/]{32}$"});
+    let secret = json!({"type": "string", "pattern": "^(whsec|whsk)_"});
     json!({
         "type": "object",
         "anyOf": [
@@ -163,7 +163,8 @@ fn output() -> Value {
                     "headers": headers(),
                     "data_category": categories,
                     "secrets": {"type": ["array", "null"], "maxItems": 4, "items": secret},
-                    "payload": {"type": ["string", "null"], "enum": ["inline", "multipart", null]},
+                    "payload": {"type": ["string", "null"], "enum": ["inline", "multipart", "thin", null]},
+                    "picture_base_url": {"type": ["string", "null"], "pattern": "^(https?://|$)", "maxLength": 1000},
                     "max_kbit_s": max_kbit_s,
                     "ca_file": file,
                     "client_certificate_file": file,
@@ -184,8 +185,7 @@ fn output() -> Value {
                 "required": ["url"],
                 "properties": {
                     "url": {"type": "string", "pattern": BROKER, "maxLength": 1000},
-                    "topic": {"type": ["string", "null"], "minLength": 1, "maxLength": 200,
-                              "pattern": "^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"},
+                    "topic": {"type": ["string", "null"], "maxLength": 200, "pattern": "^[^+#]*$"},
                     "qos": {"type": ["integer", "null"], "enum": [1, null]},
                     "discovery": switch,
                     "data_category": categories,
