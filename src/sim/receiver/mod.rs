@@ -290,7 +290,8 @@ fn save(folder: &Path, checked: &Checked, at: UnixMs) -> io::Result<()> {
     let time = chrono::DateTime::from_timestamp_millis(checked.timestamp_ms.unwrap_or(at.0)).unwrap_or_default();
     let time = time.format("%Y%m%dT%H%M%S%.3f");
     let name = match (&checked.track, checked.seq) {
-        (Some(track), Some(seq)) => format!("{time}_{}_{seq:03}.jpg", hex(track)),
+        // Short names of tracks may agree; two pictures must not share a file.
+        (Some(track), Some(seq)) => format!("{time}_{}_{seq:03}_{}.jpg", hex(track), hex(&checked.message_id)),
         _ => format!("{time}_origin_{}.jpg", hex(&checked.message_id)),
     };
     std::fs::write(folder.join(name), &checked.picture)
