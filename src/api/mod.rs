@@ -103,6 +103,6 @@ pub fn router(state: AppState) -> Router {
         .merge(person_directory::routes(&state))
         .merge(system::routes())
         .split_for_parts();
-    let router = router.merge(system::description(description::complete(&generated))).with_state(state);
+    let router = router.merge(system::description(&description::complete(&generated))).with_state(state);
     layers::around(router)
 }

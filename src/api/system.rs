@@ -1,5 +1,6 @@
 //! What is asked by machines that watch over this one: alive, ready, figures, and the interface's description.
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,8 +19,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
-pub fn description(description: Value) -> Router<AppState> {
-    Router::new().route("/openapi.json", get(move || std::future::ready(Json(description.clone()))))
+/// Written out once: it is large, and the same for everybody.
+pub fn description(description: &Value) -> Router<AppState> {
+    let text = Bytes::from(description.to_string());
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    Router::new().route("/openapi.json", get(move || std::future::ready((kind, text.clone()))))
 }
 
 /// Alive: the process answers.

@@ -44,5 +44,9 @@ mod tests {
         assert_eq!(before, cores());
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         assert!(maps.contains("libgstlibav"), "the plugin is loaded");
+        // Threads that a library starts are called like the one that loaded it.
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let left = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        assert_eq!(left.filter(|name| name.trim() == "libav-load").count(), 0);
     }
 }

@@ -58,13 +58,16 @@ fn answer_allocation(frames: &gst::Element) {
 
 /// Cameras give the parallelism. Several threads a decoder cost a fifth more CPU and add delay.
 fn one_thread(element: &gst::Element) {
-    let is_decoder = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DECODER));
-    if !is_decoder {
+    if !is_decoder(element) {
         return;
     }
     if let Some(property) = ["max-threads", "threads", "n-threads"].into_iter().find(|p| element.has_property(p)) {
         element.set_property_from_str(property, "1");
     }
+}
+
+pub fn is_decoder(element: &gst::Element) -> bool {
+    element.factory().is_some_and(|factory| factory.has_type(gst::ElementFactoryType::DECODER))
 }
 
 /// Keeps the camera's sound off the network.

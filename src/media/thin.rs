@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
 
+use super::link;
 use super::nal::{Codec, Format};
 use super::tap::{Feed, Seen};
 use crate::clock;
@@ -23,8 +24,7 @@ const AFTER_KEY_NS: u64 = 200_000_000;
 pub fn install(pipeline: &gst::Pipeline, feed: &Arc<Feed>, seen: &Arc<Seen>) {
     let (feed, seen) = (Arc::clone(feed), Arc::clone(seen));
     pipeline.connect_deep_element_added(move |_, _, element| {
-        let is_decoder = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DECODER));
-        if let Some(pad) = element.static_pad("sink").filter(|_| is_decoder) {
+        if let Some(pad) = element.static_pad("sink").filter(|_| link::is_decoder(element)) {
             watch(&pad, Arc::clone(&feed), Arc::clone(&seen));
         }
     });

@@ -1,6 +1,7 @@
 //! Broken bodies for whatever reads what strangers send: XML, BSON, multipart and searches. From good bodies, by random
-//! changes that know a little of each format; two seconds each, `FACE_EDGE_FUZZ_SECONDS` for more. What crashed is shown
-//! in hex. Not steered by coverage: that needs a nightly compiler, and this runs wherever the tests do.
+//! changes that know a little of each format; two seconds each, `FACE_EDGE_FUZZ_SECONDS` for more, `FACE_EDGE_FUZZ_SEED`
+//! for the same once more. What crashed is shown in hex. Not steered by coverage: that needs a nightly compiler, and this
+//! runs wherever the tests do.
 
 use std::time::Duration;
 
