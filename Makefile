@@ -7,7 +7,7 @@ CARGO ?= cargo
 help:
 	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
 	@echo "make test    format, lints, and every test"
-	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, control_plane, faces, end_to_end"
+	@echo "make bench   cargo bench: preprocess, detect, rules, encode, outbox, control_plane, faces, cameras, end_to_end"
 	@echo "make chaos   kills the delivering service at 200 random moments (KILLS=n); what was committed has to arrive"
 	@echo "make fuzz    the readers of strangers' bodies, ten minutes each (FUZZ_SECONDS=600)"
 	@echo "make build   the release binary, target/release/face-edge"

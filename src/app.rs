@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ use crate::recognise::Recogniser;
 use crate::seal::Seal;
 use crate::status::Status;
 use crate::store::{Limits, OutputTarget, Store, StoredEmbedding};
-use crate::supervisor::{Duties, Supervisor};
+use crate::supervisor::{Duties, LATENCIES, Supervisor};
 use crate::worker::Outbound;
 
 const DEFAULT_MODEL: &str = "default";
@@ -38,6 +38,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long open requests may take to end once the service stops.
 const HTTP_GRACE: Duration = Duration::from_secs(3);
 /// The part that is not ready while the disk takes no messages.
+const LATENCY_BUCKETS_SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
 const STORE: &str = "store";
 /// Between two tries to store a message on a disk that does not take it.
 const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -91,7 +93,11 @@ impl App {
         {
             bail!("the folder of tasks {} is not there", folder.display());
         }
-        let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+        let mut metrics = PrometheusBuilder::new();
+        for stage in LATENCIES {
+            metrics = metrics.set_buckets_for_metric(Matcher::Full(stage.to_owned()), &LATENCY_BUCKETS_SECONDS)?;
+        }
+        let metrics = metrics.install_recorder().context("metrics")?;
 
         let limits = Limits::of_bytes(config.outbox_max_bytes);
         let store = Store::open_with(&config.data_dir, limits)
@@ -120,9 +126,13 @@ impl App {
             node_id: config.node_id.clone(),
             mailbox: Arc::clone(analysts.mailbox()),
             new_track_score: model.entry.score_threshold,
-            idle_keyframes: config.idle_decode == IdleDecode::Keyframes,
+            idle_keyframes: config.cameras.idle_decode == IdleDecode::Keyframes,
         };
-        let duties = Duties { edge_pool_id: config.edge_pool_id.clone(), task_files: config.tasks.clone() };
+        let duties = Duties {
+            edge_pool_id: config.edge_pool_id.clone(),
+            task_files: config.tasks.clone(),
+            min_analyses_per_second: config.cameras.min_analyses_per_second,
+        };
         let network = tokio::runtime::Handle::current();
         let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), duties, network)?;
         let nightly_scan = nightly_scan(config, &store)?;

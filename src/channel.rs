@@ -110,6 +110,10 @@ impl Channel {
         self.camera.as_ref().map_or(0, Camera::frames_left_out)
     }
 
+    pub fn decode_cpu(&self) -> Duration {
+        self.camera.as_ref().map_or(Duration::ZERO, Camera::decode_cpu)
+    }
+
     /// Stops the camera; the analysis then sends what still waits and calls [`Observer::drained`].
     pub fn end(&mut self) {
         self.camera = None;

@@ -1,7 +1,9 @@
 //! The only place that asks what time it is.
 #![allow(clippy::disallowed_methods)]
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::domain::UnixMs;
 
@@ -14,4 +16,18 @@ pub fn unix_ms() -> UnixMs {
 /// Never goes back; for timeouts, ages and latencies.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Processor time that the calling thread has used since it began.
+pub fn thread_cpu() -> Duration {
+    cpu(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time that all threads of this process have used.
+pub fn process_cpu() -> Duration {
+    cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn cpu(of: ClockId) -> Duration {
+    clock_gettime(of).expect("Linux keeps this clock").into()
 }

@@ -1,6 +1,7 @@
 //! A decoded frame: full resolution, as the decoder left it, passed on by reference.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::domain::{StreamTime, UnixMs};
 
@@ -69,6 +70,9 @@ pub struct Frame {
     pub stream_time: StreamTime,
     /// When the picture was taken, as well as the source lets us know.
     pub taken_at: UnixMs,
+    /// When the coded picture reached the decoder; where that is not known, when the decoder gave it.
+    pub arrived: Instant,
+    pub decoded: Instant,
     /// Counts decoded frames of this stream from 0, those not analysed included.
     pub number: u64,
 }

@@ -51,8 +51,26 @@ pub struct Progress {
     pub frames_failed: AtomicU64,
     pub faces_detected: AtomicU64,
     pub pictures_sent: AtomicU64,
-    pub detect_ns: AtomicU64,
-    pub analyse_ns: AtomicU64,
+    /// Processor time: inference with the scaling before it, everything from there to the messages, and the pictures' JPEG.
+    pub detect_cpu_ns: AtomicU64,
+    pub rules_cpu_ns: AtomicU64,
+    pub encode_cpu_ns: AtomicU64,
+}
+
+impl Progress {
+    /// All that the analysis has taken.
+    pub fn cpu(&self) -> Duration {
+        let stages = [&self.detect_cpu_ns, &self.rules_cpu_ns, &self.encode_cpu_ns];
+        Duration::from_nanos(stages.iter().map(|stage| stage.load(Ordering::Relaxed)).sum())
+    }
+}
+
+/// How long a frame took, from the coded picture's arrival on.
+pub struct Latency {
+    pub decode: Duration,
+    pub detect: Duration,
+    /// Until what it brought was safe.
+    pub whole: Duration,
 }
 
 /// What one camera's analysis remembers between frames.
@@ -79,6 +97,8 @@ pub trait Observer: Send {
     fn keeps_what_is_seen(&self) -> bool {
         false
     }
+    /// After each frame that was analysed.
+    fn timed(&mut self, _latency: &Latency) {}
     /// All that was delivered before the stream's end, or before a gap in it, has been dealt with.
     fn drained(&mut self);
 }
@@ -145,9 +165,11 @@ pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outb
 }
 
 fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
-    let started = clock::monotonic();
+    let (started, mut cpu) = (clock::monotonic(), CpuLap::start());
     analysis.last_time = frame.stream_time;
-    if !worth_looking(frame, analysis) {
+    let worth_looking = worth_looking(frame, analysis);
+    cpu.add_to(&analysis.progress.rules_cpu_ns);
+    if !worth_looking {
         analysis.progress.frames_still.fetch_add(1, Ordering::Relaxed);
         return;
     }
@@ -160,7 +182,8 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
             return;
         }
     };
-    let detect_ns = started.elapsed().as_nanos() as u64;
+    let detect = started.elapsed();
+    cpu.add_to(&analysis.progress.detect_cpu_ns);
 
     let wants_origin = rules.send_origin_image && analysis.current.task.outputs.want(Category::OriginImage);
     let mut view = FrameView { frame, detections: &detections, keep_frame: wants_origin, origin: None };
@@ -170,13 +193,29 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
         let (at, taken_at, frame_size) = (frame.stream_time, frame.taken_at, view.frame_size());
         analysis.observer.seen(&Seen { at, taken_at, frame_size, faces: &faces });
     }
+    cpu.add_to(&analysis.progress.rules_cpu_ns);
     emit(analysis, &outcome, outbound);
 
     let progress = &analysis.progress;
     progress.frames_analysed.fetch_add(1, Ordering::Relaxed);
     progress.faces_detected.fetch_add(detections.len() as u64, Ordering::Relaxed);
-    progress.detect_ns.fetch_add(detect_ns, Ordering::Relaxed);
-    progress.analyse_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    let decode = frame.decoded.saturating_duration_since(frame.arrived);
+    analysis.observer.timed(&Latency { decode, detect, whole: frame.arrived.elapsed() });
+}
+
+/// Processor time of this thread, from one stage to the next.
+struct CpuLap(Duration);
+
+impl CpuLap {
+    fn start() -> Self {
+        Self(clock::thread_cpu())
+    }
+
+    fn add_to(&mut self, stage_ns: &AtomicU64) {
+        let now = clock::thread_cpu();
+        stage_ns.fetch_add((now - self.0).as_nanos() as u64, Ordering::Relaxed);
+        self.0 = now;
+    }
 }
 
 /// Nobody is tracked and nothing moves: then a frame needs no detector.
@@ -255,7 +294,10 @@ fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn
     if outcome.sendings.is_empty() {
         return;
     }
-    match messages(analysis, &outcome.sendings) {
+    let mut cpu = CpuLap::start();
+    let messages = messages(analysis, &outcome.sendings);
+    cpu.add_to(&analysis.progress.encode_cpu_ns);
+    match messages {
         Ok(messages) => {
             analysis.progress.pictures_sent.fetch_add(outcome.sendings.len() as u64, Ordering::Relaxed);
             outbound.send(&analysis.current.task, messages);

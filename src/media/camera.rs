@@ -124,6 +124,7 @@ impl Camera {
             stopping: AtomicBool::new(false),
             decoded: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
+            decode_cpu_ns: AtomicU64::new(0),
             beat: Mutex::default(),
             timeline: Mutex::new(Timeline::default()),
             start: Mutex::new(None),
@@ -143,6 +144,11 @@ impl Camera {
     /// Since the start: pictures that nobody would have looked at and no other picture needed, so not decoded.
     pub fn frames_left_out(&self) -> u64 {
         self.shared.feed.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Processor time that decoding has taken since the start.
+    pub fn decode_cpu(&self) -> Duration {
+        Duration::from_nanos(self.shared.feed.decode_cpu_ns.load(Ordering::Relaxed))
     }
 
     /// Returns when the last frame has been handed on.

@@ -3,6 +3,7 @@
 //! The only place besides `sim` that names GStreamer. Pipelines come from `pipelines/*.toml`; what differs from one
 //! camera to the next is set as properties, so that no URL can write pipeline text.
 
+mod arrivals;
 mod backoff;
 mod beat;
 mod camera;

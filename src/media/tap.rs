@@ -2,6 +2,7 @@
 //!
 //! Runs in GStreamer's streaming thread. A frame that is not wanted goes back to the decoder at once, not mapped.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use gst_video::VideoInfo;
 use parking_lot::Mutex;
 
 use super::FrameSink;
+use super::arrivals::Arrivals;
 use super::beat::Beat;
 use super::sample::{DecodedPicture, color};
 use super::timeline::Timeline;
@@ -30,6 +32,8 @@ pub struct Feed {
     pub decoded: AtomicU64,
     /// Pictures that were not decoded, because nobody would have looked at them.
     pub left_out: AtomicU64,
+    /// Of the threads that decode, in nanoseconds.
+    pub decode_cpu_ns: AtomicU64,
     pub beat: Mutex<Beat>,
     /// The same in both ways to play, so that they give the same messages.
     pub timeline: Mutex<Timeline>,
@@ -51,6 +55,7 @@ pub struct Seen {
     pub last_frame: Mutex<Instant>,
     pub first: Mutex<Option<FirstFrame>>,
     pub last_time: Mutex<StreamTime>,
+    pub arrivals: Mutex<Arrivals>,
 }
 
 #[derive(Clone, Copy)]
@@ -67,6 +72,7 @@ impl Seen {
             last_frame: Mutex::new(clock::monotonic()),
             first: Mutex::new(None),
             last_time: Mutex::new(StreamTime::ZERO),
+            arrivals: Mutex::default(),
         })
     }
 }
@@ -97,6 +103,8 @@ impl Tap {
             *self.seen.first.lock() = Some(FirstFrame { width: info.width(), height: info.height(), is_file, at: now });
         }
         self.feed.decoded.fetch_add(1, Ordering::Relaxed);
+        self.feed.decode_cpu_ns.fetch_add(cpu_since_last_asked().as_nanos() as u64, Ordering::Relaxed);
+        let arrived = buffer.pts().and_then(|pts| self.seen.arrivals.lock().of(pts.nseconds())).unwrap_or(now);
         let (stream_time, taken_at) = self.times(&buffer, &info, is_file, now);
         *self.seen.last_time.lock() = stream_time;
         let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
@@ -104,7 +112,15 @@ impl Tap {
             return Ok(gst::FlowSuccess::Ok);
         };
         let picture = DecodedPicture::map(buffer, &info).ok_or(gst::FlowError::NotNegotiated)?;
-        let frame = Frame { buffer: Arc::new(picture), color: color(&info), stream_time, taken_at, number };
+        let frame = Frame {
+            buffer: Arc::new(picture),
+            color: color(&info),
+            stream_time,
+            taken_at,
+            arrived,
+            decoded: now,
+            number,
+        };
         self.hand_on(frame, is_file)
     }
 
@@ -169,6 +185,17 @@ impl Tap {
         }
         Err(gst::FlowError::Flushing)
     }
+}
+
+thread_local! {
+    static ASKED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// What this thread has used since this was last called on it. A decoder and its sink share a thread, so that is what
+/// decoding took.
+fn cpu_since_last_asked() -> Duration {
+    let now = clock::thread_cpu();
+    now.saturating_sub(ASKED.replace(now))
 }
 
 fn frame_ns(info: &VideoInfo) -> u64 {

@@ -49,6 +49,9 @@ fn watch(pad: &gst::Pad, feed: Arc<Feed>, seen: Arc<Seen>) {
             // The bindings take the buffer for consumed then; after `Drop`, both they and GStreamer would free it.
             return gst::PadProbeReturn::Handled;
         }
+        if let Some(pts) = buffer.pts() {
+            seen.arrivals.lock().note(pts.nseconds(), clock::monotonic());
+        }
         gst::PadProbeReturn::Ok
     });
 }

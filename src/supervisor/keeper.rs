@@ -14,6 +14,7 @@ use super::folder::TaskFolder;
 use super::inbox::{Answer, Inbox, Mail};
 use super::journal::Journal;
 use super::plan::{Action, plan};
+use super::room::Room;
 use super::telemetry::{self, Telemetry};
 use super::words::{failure, faulty, playing};
 use crate::channel::{Channel, Site};
@@ -53,15 +54,16 @@ pub struct Keeper {
     agreed: bool,
     generation: u64,
     reviewed_at: Option<Instant>,
+    pub(super) room: Room,
 }
 
 pub struct Running {
     pub(super) task: Arc<Task>,
-    channel: Channel,
-    generation: u64,
+    pub(super) channel: Channel,
+    pub(super) generation: u64,
     address: String,
     /// Width and height, once it plays.
-    picture_size: Option<(u32, u32)>,
+    pub(super) picture_size: Option<(u32, u32)>,
     /// How its file ended, once it has; the channel stays until it is drained.
     over: Option<TaskStatus>,
     drained: bool,
@@ -76,6 +78,8 @@ pub struct Waiting {
 pub enum WaitsFor {
     /// A channel of its licence.
     Licence,
+    /// Time of this box.
+    Room,
     /// An answer to the question for its address.
     Address { generation: u64, tries: u32 },
     /// The time to ask again.
@@ -100,7 +104,7 @@ impl Keeper {
         inbox: Arc<Inbox>,
         journal: Journal,
     ) -> Self {
-        let Duties { edge_pool_id, task_files } = duties;
+        let Duties { edge_pool_id, task_files, min_analyses_per_second } = duties;
         Self {
             site,
             store,
@@ -118,6 +122,7 @@ impl Keeper {
             agreed: false,
             generation: 0,
             reviewed_at: None,
+            room: Room::new(min_analyses_per_second),
         }
     }
 
@@ -200,7 +205,7 @@ impl Keeper {
         let waiting = self.waiting.iter().map(|(id, waiting)| (id.clone(), Arc::clone(&waiting.task)));
         for action in plan(&desired, &running.chain(waiting).collect()) {
             match action {
-                Action::Start(task) => self.admit(task),
+                Action::Start(task) => self.admit(task, false),
                 Action::Adjust(task) => self.adjust(task),
                 Action::Stop(id) => self.stop(&id),
             }
@@ -337,6 +342,7 @@ impl Keeper {
             return;
         }
         self.reviewed_at = Some(now);
+        self.review_room(now);
         self.review_licences();
         let due: Vec<_> = self
             .waiting

@@ -10,7 +10,9 @@ mod inbox;
 mod journal;
 mod keeper;
 mod licence;
+mod load;
 mod plan;
+mod room;
 mod telemetry;
 mod words;
 
@@ -21,6 +23,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
+
+pub use telemetry::LATENCIES;
 
 use crate::api::Control;
 use crate::channel::Site;
@@ -41,6 +45,8 @@ pub struct Duties {
     pub edge_pool_id: String,
     /// A folder of task files; those are this box's whatever pool they name.
     pub task_files: Option<PathBuf>,
+    /// A camera that would push the others below it is not started.
+    pub min_analyses_per_second: u32,
 }
 
 /// The API's end of it.

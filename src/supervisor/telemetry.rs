@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use metrics::Histogram;
 use uuid::Uuid;
 
 use super::inbox::Inbox;
@@ -10,7 +11,10 @@ use super::journal::Journal;
 use crate::channel::Channel;
 use crate::domain::TaskId;
 use crate::rules::{Outcome, Tally};
-use crate::worker::{Observer, Picture, Seen};
+use crate::worker::{Latency, Observer, Picture, Seen};
+
+/// How long each frame of a task took: to decode, to find faces in, and in all until what it brought was safe.
+pub const LATENCIES: [&str; 3] = ["face_edge_decode_seconds", "face_edge_detect_seconds", "face_edge_frame_seconds"];
 
 pub struct Telemetry {
     task: TaskId,
@@ -22,11 +26,14 @@ pub struct Telemetry {
     told: Tally,
     /// The frame before had faces.
     saw_faces: bool,
+    /// In the order of `LATENCIES`.
+    latencies: [Histogram; 3],
 }
 
 impl Telemetry {
     pub fn new(task: TaskId, generation: u64, inbox: Arc<Inbox>, session: Uuid, journal: Journal) -> Self {
-        Self { task, generation, inbox, session, journal, told: Tally::default(), saw_faces: false }
+        let latencies = LATENCIES.map(|name| metrics::histogram!(name, "task" => task.to_string()));
+        Self { task, generation, inbox, session, journal, told: Tally::default(), saw_faces: false, latencies }
     }
 }
 
@@ -60,6 +67,12 @@ impl Observer for Telemetry {
         true
     }
 
+    fn timed(&mut self, latency: &Latency) {
+        for (histogram, took) in self.latencies.iter().zip([latency.decode, latency.detect, latency.whole]) {
+            histogram.record(took);
+        }
+    }
+
     fn drained(&mut self) {
         self.inbox.drained(self.generation);
     }
@@ -77,6 +90,16 @@ pub fn publish(task: &TaskId, channel: &Channel) {
     set("face_edge_frames_still_total", progress.frames_still.load(Ordering::Relaxed));
     set("face_edge_frames_failed_total", progress.frames_failed.load(Ordering::Relaxed));
     set("face_edge_faces_detected_total", progress.faces_detected.load(Ordering::Relaxed));
-    set("face_edge_detect_nanoseconds_total", progress.detect_ns.load(Ordering::Relaxed));
-    set("face_edge_analyse_nanoseconds_total", progress.analyse_ns.load(Ordering::Relaxed));
+    let ns = |stage: &std::sync::atomic::AtomicU64| stage.load(Ordering::Relaxed);
+    let stages = [
+        ("decode", channel.decode_cpu().as_nanos() as u64),
+        ("detect", ns(&progress.detect_cpu_ns)),
+        ("rules", ns(&progress.rules_cpu_ns)),
+        ("encode", ns(&progress.encode_cpu_ns)),
+    ];
+    for (stage, spent_ns) in stages {
+        let counter =
+            metrics::counter!("face_edge_cpu_microseconds_total", "task" => task.to_string(), "stage" => stage);
+        counter.absolute(spent_ns / 1000);
+    }
 }

@@ -1,5 +1,6 @@
 //! A task's state in the words of the interface, and why it is in it.
 
+use super::load::NoRoom;
 use crate::domain::{Task, Verdict};
 use crate::media::{Fault, FaultKind};
 use crate::status::{State, TaskStatus};
@@ -36,6 +37,17 @@ pub fn unlicensed(task: &Task, verdict: &Verdict) -> Option<TaskStatus> {
             Some(failure(State::Frozen, "IVA.0007", &why))
         }
     }
+}
+
+/// A camera too many for this box.
+pub fn no_room(short: &NoRoom) -> TaskStatus {
+    let NoRoom { cameras, taken_cores, cores, analyses_per_second, floor } = short;
+    let why = format!(
+        "no room on this box: {cameras} cameras take {taken_cores:.2} of {cores} cores before any analysis, which leaves \
+         each {analyses_per_second:.1} analyses a second, and min_analyses_per_second asks for {floor}; it starts when \
+         another task stops"
+    );
+    failure(State::LackOfResources, "IVA.0010", &why)
 }
 
 pub fn failure(state: State, code: &str, message: &str) -> TaskStatus {

@@ -123,7 +123,7 @@ impl Service {
         let store = Store::open(dir).unwrap();
         let status = Arc::new(Status::default());
         let site = Site { node_id: "box".into(), mailbox: Mailbox::new(), new_track_score: 0.5, idle_keyframes: false };
-        let duties = Duties { edge_pool_id: "default".into(), task_files: None };
+        let duties = Duties { edge_pool_id: "default".into(), task_files: None, min_analyses_per_second: 0 };
         let network = tokio::runtime::Handle::current();
         let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), duties, network).unwrap();
         let env = KeyEnv { token: Some(TOKEN.to_owned()), access_key: None };

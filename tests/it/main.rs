@@ -33,6 +33,7 @@ mod query_engine;
 mod receiver;
 mod recognition;
 mod registry;
+mod room;
 mod rules_golden;
 mod rules_props;
 mod scenarios;
