@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{StreamTime, UnixMs};
+use crate::domain::{StreamTime, TimeSource, UnixMs};
 
 /// How chroma lies in memory. Both are 4:2:0, eight bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub struct Frame {
     pub stream_time: StreamTime,
     /// When the picture was taken, as well as the source lets us know.
     pub taken_at: UnixMs,
+    pub time_source: TimeSource,
     /// Counts decoded frames of this stream from 0, those not analysed included.
     pub number: u64,
 }

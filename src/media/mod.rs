@@ -6,11 +6,13 @@
 mod backoff;
 mod beat;
 mod camera;
+mod capture_time;
 mod fault;
 mod libav;
 mod link;
 mod measure;
 mod nal;
+mod reference;
 mod sample;
 mod source;
 mod tap;

@@ -12,10 +12,11 @@ use parking_lot::Mutex;
 
 use super::FrameSink;
 use super::beat::Beat;
+use super::capture_time::CaptureTime;
 use super::sample::{DecodedPicture, color};
 use super::timeline::Timeline;
 use crate::clock;
-use crate::domain::{StreamTime, UnixMs};
+use crate::domain::{StreamTime, TimeSource, UnixMs};
 use crate::frame::Frame;
 
 /// How often a wait for the analysis looks whether to stop.
@@ -51,6 +52,7 @@ pub struct Seen {
     pub last_frame: Mutex<Instant>,
     pub first: Mutex<Option<FirstFrame>>,
     pub last_time: Mutex<StreamTime>,
+    pub capture: Mutex<CaptureTime>,
 }
 
 #[derive(Clone, Copy)]
@@ -67,6 +69,7 @@ impl Seen {
             last_frame: Mutex::new(clock::monotonic()),
             first: Mutex::new(None),
             last_time: Mutex::new(StreamTime::ZERO),
+            capture: Mutex::default(),
         })
     }
 }
@@ -97,14 +100,15 @@ impl Tap {
             *self.seen.first.lock() = Some(FirstFrame { width: info.width(), height: info.height(), is_file, at: now });
         }
         self.feed.decoded.fetch_add(1, Ordering::Relaxed);
-        let (stream_time, taken_at) = self.times(&buffer, &info, is_file, now);
+        let (stream_time, (taken_at, time_source)) = self.times(&buffer, &info, is_file, now);
         *self.seen.last_time.lock() = stream_time;
         let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
         let Some(number) = self.wanted(&buffer, damaged) else {
             return Ok(gst::FlowSuccess::Ok);
         };
         let picture = DecodedPicture::map(buffer, &info).ok_or(gst::FlowError::NotNegotiated)?;
-        let frame = Frame { buffer: Arc::new(picture), color: color(&info), stream_time, taken_at, number };
+        let frame =
+            Frame { buffer: Arc::new(picture), color: color(&info), stream_time, taken_at, time_source, number };
         self.hand_on(frame, is_file)
     }
 
@@ -142,15 +146,22 @@ impl Tap {
         }
     }
 
-    fn times(&self, buffer: &gst::BufferRef, info: &VideoInfo, is_file: bool, now: Instant) -> (StreamTime, UnixMs) {
+    fn times(
+        &self,
+        buffer: &gst::BufferRef,
+        info: &VideoInfo,
+        is_file: bool,
+        now: Instant,
+    ) -> (StreamTime, (UnixMs, TimeSource)) {
         let (start, start_wall) = *self.feed.start.lock().get_or_insert_with(|| (now, clock::unix_ms()));
         let pts_ns = buffer.pts().map(gst::ClockTime::nseconds);
         let mut timeline = self.feed.timeline.lock();
         if is_file {
             let time = timeline.file(pts_ns, frame_ns(info));
-            return (time, start_wall + time.since(StreamTime::ZERO));
+            return (time, (start_wall + time.since(StreamTime::ZERO), TimeSource::File));
         }
-        (timeline.live(pts_ns, now.saturating_duration_since(start)), clock::unix_ms())
+        let time = timeline.live(pts_ns, now.saturating_duration_since(start));
+        (time, self.seen.capture.lock().of(pts_ns, clock::unix_ms()))
     }
 
     fn hand_on(&self, frame: Frame, is_file: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
