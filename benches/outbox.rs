@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use face_edge::deliver::{Couriers, Dispatcher, DispatcherSettings, Guard, Webhook, WebhookSettings};
-use face_edge::domain::{FaceImage, Message, Reason, Rect, StreamTime, TaskId, UnixMs};
+use face_edge::domain::{FaceImage, Message, Reason, Rect, StreamTime, TaskId, TimeSource, UnixMs};
 use face_edge::store::{Attempt, Limits, Outcome, OutputTarget, Store, UpMs};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -31,6 +31,7 @@ fn face(track: u128, picture: &Arc<[u8]>) -> Message {
         detection_id: Uuid::new_v4(),
         origin_image_id: Uuid::new_v4(),
         taken_at: UnixMs(1_000),
+        time_source: TimeSource::File,
         stream_time: StreamTime::ZERO,
         bbox: Rect::new(100.0, 80.0, 40.0, 50.0),
         confidence: 0.93,

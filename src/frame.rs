@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{StreamTime, UnixMs};
+use crate::domain::{StreamTime, TimeSource, UnixMs};
 
 /// How chroma lies in memory. Both are 4:2:0, eight bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,7 @@ pub struct Frame {
     /// When the coded picture reached the decoder; where that is not known, when the decoder gave it.
     pub arrived: Instant,
     pub decoded: Instant,
+    pub time_source: TimeSource,
     /// Counts decoded frames of this stream from 0, those not analysed included.
     pub number: u64,
 }

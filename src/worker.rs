@@ -13,7 +13,9 @@ use arc_swap::ArcSwap;
 use uuid::Uuid;
 
 use crate::clock;
-use crate::domain::{Category, Detection, FaceImage, Message, OriginFace, OriginImage, Rect, StreamTime, Task, UnixMs};
+use crate::domain::{
+    Category, Detection, FaceImage, Message, OriginFace, OriginImage, Rect, StreamTime, Task, TimeSource, UnixMs,
+};
 use crate::frame::Frame;
 use crate::frame::PixelBuffer;
 use crate::mailbox::{Mail, Mailbox};
@@ -237,6 +239,7 @@ pub struct Picture {
 struct Origin {
     id: Uuid,
     taken_at: UnixMs,
+    time_source: TimeSource,
     frame: Option<Frame>,
     /// All faces of that frame, where the frame is kept.
     faces: Vec<Rect>,
@@ -276,6 +279,7 @@ impl View for FrameView<'_> {
             Arc::new(Origin {
                 id: Uuid::new_v4(),
                 taken_at: frame.taken_at,
+                time_source: frame.time_source,
                 frame: self.keep_frame.then(|| frame.clone()),
                 faces: if self.keep_frame { faces() } else { Vec::new() },
                 sent: AtomicBool::new(false),
@@ -340,6 +344,7 @@ fn face_image(analysis: &Analysis, sending: &Sending<Arc<Picture>>) -> Result<Fa
         detection_id: picture.detection_id,
         origin_image_id: picture.origin.id,
         taken_at: picture.origin.taken_at,
+        time_source: picture.origin.time_source,
         stream_time: shot.at,
         bbox: shot.detection.bbox,
         confidence: shot.detection.score,
@@ -374,6 +379,7 @@ fn origin_image(
         node_id: node_id.clone(),
         origin_image_id: origin.id,
         taken_at: origin.taken_at,
+        time_source: origin.time_source,
         stream_time: frame.stream_time,
         jpeg: origin_jpeg(task, origin, frame, &faces)?.into(),
         faces,

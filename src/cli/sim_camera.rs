@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::sim::camera::{Login, SimCamera, SimSpec, TimedFault};
 use crate::sim::recording;
+use crate::sim::reports::Reports;
 
 /// Where the password of the simulated camera comes from; never from an argument.
 const PASSWORD: &str = "FACE_EDGE_SIM_PASSWORD";
@@ -34,6 +35,12 @@ pub struct Args {
     /// Fail after some seconds: drop@S cuts connections, freeze@S stops the picture, refuse@S takes no more clients, change@S goes on with the next video
     #[arg(long = "fault", value_name = "KIND@SECONDS")]
     faults: Vec<TimedFault>,
+    /// Let the camera's clock be so far ahead of the true time (negative: behind), as its sender reports tell it
+    #[arg(long, value_name = "SECONDS", default_value = "0", allow_negative_numbers = true)]
+    clock_offset: f64,
+    /// Let the camera send no sender reports, as many cheap ones do
+    #[arg(long, conflicts_with = "clock_offset")]
+    no_reports: bool,
 }
 
 /// Plays until the process is ended.
@@ -47,8 +54,12 @@ pub fn run(args: Args) -> Result<()> {
     } else {
         args.videos
     };
+    let reports = match args.no_reports {
+        true => Reports::None,
+        false => Reports::Ahead { ms: (args.clock_offset * 1000.0).round() as i64 },
+    };
     let count = videos.len();
-    let camera = SimCamera::start(SimSpec { videos, listen: args.listen, login, faults: args.faults })?;
+    let camera = SimCamera::start(SimSpec { videos, listen: args.listen, login, faults: args.faults, reports })?;
     for index in 0..count {
         println!("{}", camera.url(index));
     }
@@ -99,5 +110,7 @@ mod tests {
         assert!(parse(&[]).is_err());
         assert!(parse(&["a.mp4", "--scene"]).is_err());
         assert!(parse(&["a.mp4", "--fault", "melt@3"]).is_err());
+        assert_eq!(parse(&["a.mp4", "--clock-offset", "-3.5"]).unwrap().clock_offset, -3.5);
+        assert!(parse(&["a.mp4", "--clock-offset", "1", "--no-reports"]).is_err());
     }
 }

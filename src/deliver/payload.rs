@@ -87,6 +87,8 @@ struct FaceData<'a> {
     landmarks: Option<[[f64; 2]; 5]>,
     timestamp_ms: i64,
     stream_time_ms: u64,
+    timestamp_source: &'static str,
+    clock_skew_ms: Option<i64>,
     reason: &'static str,
     seq: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +106,8 @@ struct OriginData<'a> {
     node_id: &'a str,
     origin_image_id: Uuid,
     faces: Vec<FaceInOrigin>,
+    timestamp_source: &'static str,
+    clock_skew_ms: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -166,6 +170,8 @@ fn face_data(face: &FaceImage) -> FaceData<'_> {
         landmarks: face.landmarks.as_ref().map(points),
         timestamp_ms: face.taken_at.0,
         stream_time_ms: face.stream_time.as_millis(),
+        timestamp_source: face.time_source.as_str(),
+        clock_skew_ms: face.time_source.skew_ms(),
         reason: face.reason.as_str(),
         seq: face.seq,
         person: face.person.as_ref().map(|p| Person { id: p.id, similarity: rounded(p.similarity, 4) }),
@@ -182,6 +188,8 @@ fn origin_data(origin: &OriginImage) -> OriginData<'_> {
         node_id: &origin.node_id,
         origin_image_id: origin.origin_image_id,
         faces: origin.faces.iter().map(face).collect(),
+        timestamp_source: origin.time_source.as_str(),
+        clock_skew_ms: origin.time_source.skew_ms(),
     }
 }
 
@@ -209,7 +217,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{KnownPerson, Point, Reason, StreamTime, TaskId, UnixMs};
+    use crate::domain::{KnownPerson, Point, Reason, StreamTime, TaskId, TimeSource, UnixMs};
 
     fn face() -> FaceImage {
         FaceImage {
@@ -221,6 +229,7 @@ mod tests {
             detection_id: Uuid::from_u128(0xa2),
             origin_image_id: Uuid::from_u128(0xa3),
             taken_at: UnixMs(1_700_000_000_999),
+            time_source: TimeSource::Camera { skew_ms: -2_900 },
             stream_time: StreamTime::from_millis(4_200),
             bbox: Rect::new(100.4, -0.3, 120.2, 150.6),
             confidence: 0.912_345_6,
@@ -243,7 +252,8 @@ mod tests {
             r#""origin_image_id":"00000000-0000-0000-0000-0000000000a3","origin_image_path":"","origin_json_path":"","#,
             r#""bounding_box":{"x":100,"y":0,"w":121,"h":150},"confidence":0.9123,"quality":0.7,"#,
             r#""landmarks":[[1.0,1.3],[2.0,2.3],[3.0,3.3],[4.0,4.3],[5.0,5.3]],"#,
-            r#""timestamp_ms":1700000000999,"stream_time_ms":4200,"reason":"quality_step","seq":3}}"#,
+            r#""timestamp_ms":1700000000999,"stream_time_ms":4200,"timestamp_source":"camera","#,
+            r#""clock_skew_ms":-2900,"reason":"quality_step","seq":3}}"#,
         );
         assert_eq!(inline(&Message::Face(face()), None), expected);
     }
@@ -271,6 +281,7 @@ mod tests {
             node_id: "box-7".into(),
             origin_image_id: Uuid::from_u128(0xa3),
             taken_at: UnixMs(1_700_000_000_999),
+            time_source: TimeSource::File,
             stream_time: StreamTime::ZERO,
             faces: vec![OriginFace {
                 face_id: Uuid::from_u128(0xa1),
@@ -284,7 +295,8 @@ mod tests {
             r#""timestamp":1700000000,"message_id":"00000000-0000-0000-0000-00000000000B","image_base64":"","#,
             r#""data":{"node_id":"box-7","origin_image_id":"00000000-0000-0000-0000-0000000000a3","#,
             r#""faces":[{"face_id":"00000000-0000-0000-0000-0000000000a1","#,
-            r#""detection_id":"00000000-0000-0000-0000-0000000000a2","bounding_box":{"x":1,"y":2,"w":3,"h":4}}]}}"#,
+            r#""detection_id":"00000000-0000-0000-0000-0000000000a2","bounding_box":{"x":1,"y":2,"w":3,"h":4}}],"#,
+            r#""timestamp_source":"file","clock_skew_ms":null}}"#,
         );
         assert_eq!(inline(&Message::Origin(origin), None), expected);
     }

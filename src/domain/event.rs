@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::detection::Landmarks;
 use super::geometry::Rect;
 use super::task::{Category, TaskId};
-use super::time::{StreamTime, UnixMs};
+use super::time::{StreamTime, TimeSource, UnixMs};
 
 /// The rule that sent a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +51,7 @@ pub struct FaceImage {
     /// The frame that the picture was cut from; the same in every face of that frame and in its OriginImage.
     pub origin_image_id: Uuid,
     pub taken_at: UnixMs,
+    pub time_source: TimeSource,
     pub stream_time: StreamTime,
     /// Pixels of the origin frame.
     pub bbox: Rect,
@@ -82,6 +83,7 @@ pub struct OriginImage {
     pub node_id: String,
     pub origin_image_id: Uuid,
     pub taken_at: UnixMs,
+    pub time_source: TimeSource,
     pub stream_time: StreamTime,
     pub faces: Vec<OriginFace>,
     pub jpeg: Arc<[u8]>,

@@ -20,4 +20,4 @@ pub use face::{Embedding, FaceOwner, Match, SeenFace, Validity};
 pub use geometry::{Point, Polygon, Rect, Roi};
 pub use licence::{Licence, Standing, Verdict};
 pub use task::{Category, Outputs, Payload, Repeat, Rules, Source, Task, TaskId, Transport};
-pub use time::{StreamTime, UnixMs};
+pub use time::{StreamTime, TimeSource, UnixMs};

@@ -66,6 +66,39 @@ impl UnixMs {
     }
 }
 
+/// Whose clock told when a picture was taken, and by how much that clock is behind ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The camera's, by its sender reports.
+    Camera { skew_ms: i64 },
+    /// Ours, when the picture came. With a skew: the camera tells a time that is too far from ours to be believed.
+    Receipt { skew_ms: Option<i64> },
+    /// Of a file: when playing began, and the picture's place in it.
+    File,
+}
+
+impl TimeSource {
+    /// Received, and no clock of the camera is known.
+    pub const UNTOLD: Self = Self::Receipt { skew_ms: None };
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Camera { .. } => "camera",
+            Self::Receipt { .. } => "receipt",
+            Self::File => "file",
+        }
+    }
+
+    /// Our clock minus the camera's; negative where the camera is ahead.
+    pub const fn skew_ms(self) -> Option<i64> {
+        match self {
+            Self::Camera { skew_ms } => Some(skew_ms),
+            Self::Receipt { skew_ms } => skew_ms,
+            Self::File => None,
+        }
+    }
+}
+
 impl Add<Duration> for UnixMs {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {

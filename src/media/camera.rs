@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::source::Source;
 use super::tap::{Feed, FirstFrame, Seen, Tap};
 use super::timeline::Timeline;
-use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, link, thin};
+use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, link, reference, thin};
 use crate::clock;
 
 /// How often the supervisor looks up from its wait.
@@ -234,6 +234,7 @@ impl<F: Fn(CameraState)> Supervisor<F> {
         };
         if let Some(sink) = sink.downcast_ref::<gst_app::AppSink>() {
             thin::install(&pipeline, &self.shared.feed, &seen);
+            reference::install(&pipeline, &seen, &self.source.shown);
             Tap::install(sink, Arc::clone(&self.shared.feed), is_file, Arc::clone(&seen));
         }
         let outcome = self.watch(&pipeline, is_file, &seen);

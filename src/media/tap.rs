@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use super::FrameSink;
 use super::arrivals::Arrivals;
 use super::beat::Beat;
+use super::capture_time::CaptureTime;
 use super::sample::{DecodedPicture, color};
 use super::timeline::Timeline;
 use crate::clock;
-use crate::domain::{StreamTime, UnixMs};
+use crate::domain::{StreamTime, TimeSource, UnixMs};
 use crate::frame::Frame;
 
 /// How often a wait for the analysis looks whether to stop.
@@ -56,6 +57,7 @@ pub struct Seen {
     pub first: Mutex<Option<FirstFrame>>,
     pub last_time: Mutex<StreamTime>,
     pub arrivals: Mutex<Arrivals>,
+    pub capture: Mutex<CaptureTime>,
 }
 
 #[derive(Clone, Copy)]
@@ -73,6 +75,7 @@ impl Seen {
             first: Mutex::new(None),
             last_time: Mutex::new(StreamTime::ZERO),
             arrivals: Mutex::default(),
+            capture: Mutex::default(),
         })
     }
 }
@@ -105,7 +108,7 @@ impl Tap {
         self.feed.decoded.fetch_add(1, Ordering::Relaxed);
         self.feed.decode_cpu_ns.fetch_add(cpu_since_last_asked().as_nanos() as u64, Ordering::Relaxed);
         let arrived = buffer.pts().and_then(|pts| self.seen.arrivals.lock().of(pts.nseconds())).unwrap_or(now);
-        let (stream_time, taken_at) = self.times(&buffer, &info, is_file, now);
+        let (stream_time, (taken_at, time_source)) = self.times(&buffer, &info, is_file, now);
         *self.seen.last_time.lock() = stream_time;
         let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
         let Some(number) = self.wanted(&buffer, damaged) else {
@@ -119,6 +122,7 @@ impl Tap {
             taken_at,
             arrived,
             decoded: now,
+            time_source,
             number,
         };
         self.hand_on(frame, is_file)
@@ -158,15 +162,22 @@ impl Tap {
         }
     }
 
-    fn times(&self, buffer: &gst::BufferRef, info: &VideoInfo, is_file: bool, now: Instant) -> (StreamTime, UnixMs) {
+    fn times(
+        &self,
+        buffer: &gst::BufferRef,
+        info: &VideoInfo,
+        is_file: bool,
+        now: Instant,
+    ) -> (StreamTime, (UnixMs, TimeSource)) {
         let (start, start_wall) = *self.feed.start.lock().get_or_insert_with(|| (now, clock::unix_ms()));
         let pts_ns = buffer.pts().map(gst::ClockTime::nseconds);
         let mut timeline = self.feed.timeline.lock();
         if is_file {
             let time = timeline.file(pts_ns, frame_ns(info));
-            return (time, start_wall + time.since(StreamTime::ZERO));
+            return (time, (start_wall + time.since(StreamTime::ZERO), TimeSource::File));
         }
-        (timeline.live(pts_ns, now.saturating_duration_since(start)), clock::unix_ms())
+        let time = timeline.live(pts_ns, now.saturating_duration_since(start));
+        (time, self.seen.capture.lock().of(pts_ns, clock::unix_ms()))
     }
 
     fn hand_on(&self, frame: Frame, is_file: bool) -> Result<gst::FlowSuccess, gst::FlowError> {

@@ -20,6 +20,7 @@ use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPAuth, RTSPFilterResult, RTSPMedia, RTSPMediaFactory, RTSPServer, RTSPToken};
 
 use super::clip::{Clip, Codec};
+use super::reports::{self, Reports};
 
 const ROLE: &str = "viewer";
 /// Clients that went without a word are forgotten this often.
@@ -92,12 +93,15 @@ pub struct SimSpec {
     /// What clients must give; anybody may look where it is absent.
     pub login: Option<Login>,
     pub faults: Vec<TimedFault>,
+    /// What the camera tells of its clock.
+    pub reports: Reports,
 }
 
 impl SimSpec {
     /// On loopback, at a free port, for everybody, without faults.
     pub fn new(videos: Vec<PathBuf>) -> Self {
-        Self { videos, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), login: None, faults: Vec::new() }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { videos, listen, login: None, faults: Vec::new(), reports: Reports::default() }
     }
 }
 
@@ -256,7 +260,10 @@ fn build_server(spec: &SimSpec, faults: &Arc<Switches>) -> Result<RTSPServer, Si
         // A payloader stays with its codec.
         let after = clips.iter().cycle().skip(index + 1).take(clips.len()).find(|other| other.codec == clip.codec);
         let reel = Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)) };
-        mounts.add_factory(&format!("/cam{index}"), factory(reel, faults, spec.login.is_some()));
+        let factory = factory(reel, faults, spec.login.is_some());
+        let reports = spec.reports;
+        factory.connect_media_configure(move |_, media| reports::install(media, reports));
+        mounts.add_factory(&format!("/cam{index}"), factory);
     }
     server.set_auth(spec.login.as_ref().map(auth).as_ref());
     Ok(server)

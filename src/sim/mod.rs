@@ -8,4 +8,5 @@ mod paint;
 mod portrait;
 pub mod receiver;
 pub mod recording;
+pub mod reports;
 pub mod scene;

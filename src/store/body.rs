@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     FaceImage, KnownPerson, Landmarks, Message, OriginFace, OriginImage, Point, Reason, Rect, StreamTime, TaskId,
-    UnixMs,
+    TimeSource, UnixMs,
 };
 
 pub fn write(message: &Message) -> String {
@@ -45,6 +45,11 @@ struct Head {
     origin_image_id: Uuid,
     taken_at_ms: i64,
     stream_time_ns: u64,
+    /// Both absent in rows of older versions, which did not know.
+    #[serde(default)]
+    time_source: Option<String>,
+    #[serde(default)]
+    clock_skew_ms: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +94,8 @@ impl From<&FaceImage> for Face {
                 origin_image_id: m.origin_image_id,
                 taken_at_ms: m.taken_at.0,
                 stream_time_ns: m.stream_time.as_nanos(),
+                time_source: Some(m.time_source.as_str().to_owned()),
+                clock_skew_ms: m.time_source.skew_ms(),
             },
             face_id: m.face_id,
             detection_id: m.detection_id,
@@ -116,14 +123,29 @@ impl From<&OriginImage> for Origin {
                 origin_image_id: m.origin_image_id,
                 taken_at_ms: m.taken_at.0,
                 stream_time_ns: m.stream_time.as_nanos(),
+                time_source: Some(m.time_source.as_str().to_owned()),
+                clock_skew_ms: m.time_source.skew_ms(),
             },
             faces: m.faces.iter().map(face).collect(),
         }
     }
 }
 
+impl Head {
+    fn time_source(&self) -> Option<TimeSource> {
+        match self.time_source.as_deref() {
+            None => Some(TimeSource::UNTOLD),
+            Some("camera") => Some(TimeSource::Camera { skew_ms: self.clock_skew_ms? }),
+            Some("receipt") => Some(TimeSource::Receipt { skew_ms: self.clock_skew_ms }),
+            Some("file") => Some(TimeSource::File),
+            Some(_) => None,
+        }
+    }
+}
+
 impl Face {
     fn into_domain(self, jpeg: Arc<[u8]>) -> Option<FaceImage> {
+        let time_source = self.head.time_source()?;
         Some(FaceImage {
             message_id: self.head.message_id,
             task_id: TaskId::parse(&self.head.task_id)?,
@@ -133,6 +155,7 @@ impl Face {
             detection_id: self.detection_id,
             origin_image_id: self.head.origin_image_id,
             taken_at: UnixMs(self.head.taken_at_ms),
+            time_source,
             stream_time: StreamTime::from_nanos(self.head.stream_time_ns),
             bbox: rect(self.bbox),
             confidence: self.confidence,
@@ -148,6 +171,7 @@ impl Face {
 
 impl Origin {
     fn into_domain(self, jpeg: Arc<[u8]>) -> Option<OriginImage> {
+        let time_source = self.head.time_source()?;
         let face =
             |f: FaceInOrigin| OriginFace { face_id: f.face_id, detection_id: f.detection_id, bbox: rect(f.bbox) };
         Some(OriginImage {
@@ -157,6 +181,7 @@ impl Origin {
             node_id: self.head.node_id,
             origin_image_id: self.head.origin_image_id,
             taken_at: UnixMs(self.head.taken_at_ms),
+            time_source,
             stream_time: StreamTime::from_nanos(self.head.stream_time_ns),
             faces: self.faces.into_iter().map(face).collect(),
             jpeg,
@@ -186,8 +211,14 @@ mod tests {
         fn a_face_comes_back_as_it_went_in(
             numbers in proptest::array::uniform4(-1e5f32..1e5), confidence in 0f32..1.0, quality in 0f32..1.0,
             taken_at in any::<i64>(), nanos in any::<u64>(), seq in any::<u32>(), with_landmarks in any::<bool>(),
-            stream_id in "\\PC{0,20}",
+            stream_id in "\\PC{0,20}", skew_ms in any::<i64>(), clock in 0..4,
         ) {
+            let time_source = match clock {
+                0 => TimeSource::Camera { skew_ms },
+                1 => TimeSource::Receipt { skew_ms: Some(skew_ms) },
+                2 => TimeSource::UNTOLD,
+                _ => TimeSource::File,
+            };
             let reasons = [Reason::First, Reason::Must, Reason::Period, Reason::QualityStep];
             let face = Message::Face(FaceImage {
                 message_id: Uuid::new_v4(),
@@ -198,6 +229,7 @@ mod tests {
                 detection_id: Uuid::new_v4(),
                 origin_image_id: Uuid::new_v4(),
                 taken_at: UnixMs(taken_at),
+                time_source,
                 stream_time: StreamTime::from_nanos(nanos),
                 bbox: rect(numbers),
                 confidence,
@@ -222,6 +254,7 @@ mod tests {
             node_id: "node".into(),
             origin_image_id: Uuid::new_v4(),
             taken_at: UnixMs(7),
+            time_source: TimeSource::File,
             stream_time: StreamTime::from_millis(9),
             faces: vec![OriginFace {
                 face_id: Uuid::new_v4(),
@@ -231,6 +264,19 @@ mod tests {
             jpeg: Arc::from([].as_slice()),
         });
         assert_eq!(read(&write(&origin), Arc::clone(origin.jpeg())), Some(origin));
+    }
+
+    #[test]
+    fn a_row_from_before_time_sources_is_read() {
+        let id = Uuid::from_u128(1);
+        let row = format!(
+            "{{\"category\":\"OriginImage\",\"message_id\":\"{id}\",\"task_id\":\"{}\",\"stream_id\":\"cam\",\
+             \"node_id\":\"node\",\"origin_image_id\":\"{id}\",\"taken_at_ms\":7,\"stream_time_ns\":9,\"faces\":[]}}",
+            id.simple()
+        );
+        let Some(Message::Origin(origin)) = read(&row, Arc::from([].as_slice())) else { panic!("{row}") };
+        assert_eq!((origin.taken_at, origin.time_source), (UnixMs(7), TimeSource::UNTOLD));
+        assert_eq!(read(&row.replace("\"faces\"", "\"time_source\":\"moon\",\"faces\""), origin.jpeg), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod bench;
+mod capture_time;
 mod config;
 mod deliver;
 mod deliver_faults;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use face_edge::clock;
 use face_edge::domain::{
-    FaceImage, Landmarks, Message, OriginFace, OriginImage, Point, Reason, Rect, StreamTime, TaskId,
+    FaceImage, Landmarks, Message, OriginFace, OriginImage, Point, Reason, Rect, StreamTime, TaskId, TimeSource,
 };
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ pub fn face(track: Uuid, seq: u32) -> Message {
         detection_id: Uuid::new_v4(),
         origin_image_id: Uuid::new_v4(),
         taken_at: clock::unix_ms(),
+        time_source: TimeSource::UNTOLD,
         stream_time: StreamTime::from_millis(40 * u64::from(seq)),
         bbox: Rect::new(100.0, 80.0, 40.0, 50.0),
         confidence: 0.93,
@@ -40,6 +41,7 @@ pub fn origin() -> Message {
         node_id: "box-1".into(),
         origin_image_id: Uuid::new_v4(),
         taken_at: clock::unix_ms(),
+        time_source: TimeSource::UNTOLD,
         stream_time: StreamTime::ZERO,
         faces: vec![OriginFace {
             face_id: Uuid::new_v4(),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use face_edge::domain::{FaceImage, Message, OriginFace, OriginImage, Reason, Rect, StreamTime, TaskId, UnixMs};
+use face_edge::domain::{
+    FaceImage, Message, OriginFace, OriginImage, Reason, Rect, StreamTime, TaskId, TimeSource, UnixMs,
+};
 use face_edge::store::{
     Attempt, Budget, Claimed, DeliveryQuery, DeliveryState, Limits, Outcome, OutputTarget, Purge, Revive, Store,
     StoreError, UpMs,
@@ -26,6 +28,7 @@ fn face(track: u128, seq: u32, picture: &[u8]) -> Message {
         detection_id: Uuid::new_v4(),
         origin_image_id: Uuid::new_v4(),
         taken_at: UnixMs(1_000),
+        time_source: TimeSource::UNTOLD,
         stream_time: StreamTime::from_millis(5),
         bbox: Rect::new(1.0, 2.0, 3.0, 4.0),
         confidence: 0.9,
@@ -46,6 +49,7 @@ fn origin(picture: &[u8]) -> Message {
         node_id: "node".into(),
         origin_image_id: Uuid::new_v4(),
         taken_at: UnixMs(1_000),
+        time_source: TimeSource::UNTOLD,
         stream_time: StreamTime::from_millis(5),
         faces: vec![OriginFace { face_id: Uuid::nil(), detection_id: Uuid::nil(), bbox: Rect::default() }],
         jpeg: Arc::from(picture),

@@ -47,6 +47,8 @@ async fn each_defect_is_named() {
         ("quality is not a number", set("/data/quality", json!(1.5))),
         ("landmarks", set("/data/landmarks", json!([[1, 2]]))),
         ("reason", set("/data/reason", json!("because"))),
+        ("timestamp_source \"moon\"", set("/data/timestamp_source", json!("moon"))),
+        ("clock_skew_ms is no integer", set("/data/timestamp_source", json!("camera"))),
         ("seq", set("/data/seq", json!(0))),
         ("node_id is empty", set("/data/node_id", json!(""))),
         ("has the keys", changed(|m| m["data"]["extra"] = json!(1))),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use face_edge::clock;
 use face_edge::domain::{
-    Category, Detection, Message, Outputs, Rect, Repeat, Rules, Source, StreamTime, Task, TaskId, UnixMs,
+    Category, Detection, Message, Outputs, Rect, Repeat, Rules, Source, StreamTime, Task, TaskId, TimeSource, UnixMs,
 };
 use face_edge::frame::{Color, Frame, Matrix, OwnedPlanes};
 use face_edge::mailbox::{Mailbox, Sender};
@@ -73,6 +73,7 @@ fn frame(number: u64) -> Frame {
         taken_at: UnixMs(1_600_000_000_000 + number as i64 * 40),
         arrived: clock::monotonic(),
         decoded: clock::monotonic(),
+        time_source: TimeSource::Camera { skew_ms: 12 },
         number,
     }
 }
@@ -122,6 +123,7 @@ fn a_face_leaves_as_a_picture_with_its_margin() {
     let [Message::Face(face)] = sent.as_slice() else { panic!("one picture expected, got {}", sent.len()) };
     assert_eq!((face.bbox, face.seq, face.stream_time), (FACE, 1, StreamTime::ZERO));
     assert_eq!(face.taken_at, UnixMs(1_600_000_000_000));
+    assert_eq!(face.time_source, TimeSource::Camera { skew_ms: 12 });
     let picture = image::load_from_memory(&face.jpeg).expect("a JPEG");
     assert_eq!((picture.width(), picture.height()), (140, 168));
 }

@@ -28,12 +28,15 @@ const FACE_DATA: &[&str] = &[
     "landmarks",
     "timestamp_ms",
     "stream_time_ms",
+    "timestamp_source",
+    "clock_skew_ms",
     "reason",
     "seq",
 ];
-const ORIGIN_DATA: &[&str] = &["node_id", "origin_image_id", "faces"];
+const ORIGIN_DATA: &[&str] = &["node_id", "origin_image_id", "faces", "timestamp_source", "clock_skew_ms"];
 const FACE_IN_ORIGIN: &[&str] = &["face_id", "detection_id", "bounding_box"];
 const BOUNDING_BOX: &[&str] = &["x", "y", "w", "h"];
+const TIME_SOURCES: &[&str] = &["camera", "receipt", "file"];
 const REASONS: &[&str] = &["first", "must", "period", "quality_step"];
 
 /// The headers that the Standard Webhooks specification asks for.
@@ -117,6 +120,7 @@ impl Checked {
             return self.problem("data is not an object");
         };
         self.non_empty("node_id", data);
+        self.clock(data);
         self.uuid("origin_image_id", data);
         match message.get("event_type").and_then(Value::as_u64) {
             Some(65536) => self.face(data, timestamp),
@@ -148,6 +152,17 @@ impl Checked {
         }
         self.reason = Some(reason);
         self.crop();
+    }
+
+    fn clock(&mut self, data: &Map<String, Value>) {
+        let source = self.text("timestamp_source", data);
+        if !TIME_SOURCES.contains(&source.as_str()) {
+            self.problem(format!("timestamp_source {source:?} is none of {TIME_SOURCES:?}"));
+        }
+        let skew = data.get("clock_skew_ms");
+        if !skew.is_some_and(|skew| skew.is_i64() || (skew.is_null() && source != "camera")) {
+            self.problem("clock_skew_ms is no integer, as a camera's clock needs, nor null, as others may have it");
+        }
     }
 
     fn origin(&mut self, data: &Map<String, Value>) {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use face_edge::detect::{Catalog, Model, Runtime};
-use face_edge::domain::{StreamTime, UnixMs};
+use face_edge::domain::{StreamTime, TimeSource, UnixMs};
 use face_edge::frame::{Color, Frame, Layout, Matrix, OwnedPlanes};
 
 /// `../shared/` + `path`; says so and is `None` where it is absent.
@@ -70,6 +70,7 @@ fn frame(i420: &[u8], width: usize, height: usize, matrix: Matrix) -> Frame {
         taken_at: UnixMs(0),
         arrived: face_edge::clock::monotonic(),
         decoded: face_edge::clock::monotonic(),
+        time_source: TimeSource::File,
         number: 0,
     }
 }
