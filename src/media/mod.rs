@@ -13,6 +13,7 @@ mod measure;
 mod nal;
 mod sample;
 mod source;
+mod still;
 mod tap;
 mod template;
 mod thin;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use gst::glib;
 
-pub use camera::{Camera, CameraSpec, CameraState, Pace};
+pub use camera::{Camera, CameraSpec, CameraState, Pace, Patience};
 pub use fault::{Fault, FaultKind};
 pub use measure::measure_decode;
 pub use source::{SourceKind, check_url, redact_url};

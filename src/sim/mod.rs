@@ -4,8 +4,11 @@
 pub mod camera;
 mod cast;
 mod clip;
+pub mod fault;
 mod paint;
 mod portrait;
 pub mod receiver;
 pub mod recording;
+mod reel;
 pub mod scene;
+mod stage;

@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod bench;
+mod camera_faults;
 mod config;
 mod deliver;
 mod deliver_faults;
@@ -39,6 +40,7 @@ mod scenarios;
 mod serving;
 mod signed;
 mod sim_camera;
+mod soak;
 mod support;
 mod task_json;
 mod tracks;
