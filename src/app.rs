@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use crate::detect::{Catalog, Model, Runtime};
 use crate::domain::{Message, Task};
 use crate::eyes::PictureEyes;
 use crate::fetch::Fetcher;
+use crate::figures::Figures;
 use crate::gallery::Gallery;
 use crate::gate::{NightlyScan, RemoteServer, RemoteSettings, Schedule};
 use crate::media;
@@ -29,7 +29,7 @@ use crate::recognise::Recogniser;
 use crate::seal::Seal;
 use crate::status::Status;
 use crate::store::{Limits, OutputTarget, Store, StoredEmbedding};
-use crate::supervisor::{Duties, LATENCIES, Supervisor};
+use crate::supervisor::{Duties, Supervisor};
 use crate::worker::Outbound;
 
 const DEFAULT_MODEL: &str = "default";
@@ -38,8 +38,6 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long open requests may take to end once the service stops.
 const HTTP_GRACE: Duration = Duration::from_secs(3);
 /// The part that is not ready while the disk takes no messages.
-const LATENCY_BUCKETS_SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
-
 const STORE: &str = "store";
 /// Between two tries to store a message on a disk that does not take it.
 const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -93,11 +91,7 @@ impl App {
         {
             bail!("the folder of tasks {} is not there", folder.display());
         }
-        let mut metrics = PrometheusBuilder::new();
-        for stage in LATENCIES {
-            metrics = metrics.set_buckets_for_metric(Matcher::Full(stage.to_owned()), &LATENCY_BUCKETS_SECONDS)?;
-        }
-        let metrics = metrics.install_recorder().context("metrics")?;
+        let metrics = Figures::install().context("metrics")?;
 
         let limits = Limits::of_bytes(config.outbox_max_bytes);
         let store = Store::open_with(&config.data_dir, limits)
@@ -127,6 +121,8 @@ impl App {
             mailbox: Arc::clone(analysts.mailbox()),
             new_track_score: model.entry.score_threshold,
             idle_keyframes: config.cameras.idle_decode == IdleDecode::Keyframes,
+            patience: media::Patience::default(),
+            figures: metrics.clone(),
         };
         let duties = Duties {
             edge_pool_id: config.edge_pool_id.clone(),
@@ -192,12 +188,7 @@ impl Parts {
 }
 
 impl Http {
-    fn start(
-        listener: TcpListener,
-        tls: Option<Tls>,
-        state: AppState,
-        metrics: PrometheusHandle,
-    ) -> anyhow::Result<Self> {
+    fn start(listener: TcpListener, tls: Option<Tls>, state: AppState, metrics: Figures) -> anyhow::Result<Self> {
         let for_reload = tls.clone();
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(false);

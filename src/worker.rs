@@ -44,6 +44,9 @@ pub struct Settings {
     pub node_id: String,
 }
 
+/// Width and height.
+type Size = (usize, usize);
+
 /// Counted for one camera; read by status and metrics.
 #[derive(Default)]
 pub struct Progress {
@@ -78,7 +81,12 @@ pub struct Latency {
 /// What one camera's analysis remembers between frames.
 pub struct Analysis {
     settings: Arc<ArcSwap<Settings>>,
+    /// As they were read last.
+    read: Arc<Settings>,
+    /// As they are for pictures of the present size.
     current: Arc<Settings>,
+    /// Of the picture that `read`'s region is meant for, and of the present one.
+    sizes: Option<(Size, Size)>,
     engine: Engine<Arc<Picture>>,
     gate: MotionGate,
     /// Told to whoever decodes the frames.
@@ -125,19 +133,60 @@ impl Analysis {
         let current = settings.load_full();
         let engine = Engine::new(Arc::new(current.task.rules.clone()), new_track_score);
         let gate = MotionGate::default();
-        Self { settings, current, engine, gate, idle, session, last_time: StreamTime::ZERO, progress, observer }
+        let read = Arc::clone(&current);
+        Self {
+            settings,
+            read,
+            current,
+            sizes: None,
+            engine,
+            gate,
+            idle,
+            session,
+            last_time: StreamTime::ZERO,
+            progress,
+            observer,
+        }
     }
 
     /// Takes up changed settings, between frames.
     fn refresh(&mut self) {
         let newest = self.settings.load_full();
-        if Arc::ptr_eq(&newest, &self.current) {
+        if Arc::ptr_eq(&newest, &self.read) {
             return;
         }
-        if newest.task.rules != self.current.task.rules {
-            self.engine.set_rules(Arc::new(newest.task.rules.clone()));
+        if newest.task.rules.roi != self.read.task.rules.roi {
+            // Whoever draws a region draws it on the present picture.
+            self.sizes = self.sizes.map(|(_, now)| (now, now));
         }
-        self.current = newest;
+        self.read = newest;
+        self.apply();
+    }
+
+    /// A camera may change its picture's size in mid-stream: the region stays where it is in the scene.
+    fn fit(&mut self, size: Size, outbound: &dyn Outbound) {
+        let (meant_for, before) = self.sizes.unwrap_or((size, size));
+        self.sizes = Some((meant_for, size));
+        if before != size {
+            // Nobody is where they were.
+            let outcome = self.engine.finish(self.last_time);
+            emit(self, &outcome, outbound);
+            self.apply();
+        }
+    }
+
+    fn apply(&mut self) {
+        let mut settings = Arc::clone(&self.read);
+        if let Some((meant_for, now)) = self.sizes.filter(|(meant_for, now)| meant_for != now) {
+            let mut task = settings.task.clone();
+            let (across, down) = (now.0 as f32 / meant_for.0 as f32, now.1 as f32 / meant_for.1 as f32);
+            task.rules.roi = task.rules.roi.stretched(across, down);
+            settings = Arc::new(Settings { task, node_id: settings.node_id.clone() });
+        }
+        if settings.task.rules != self.current.task.rules {
+            self.engine.set_rules(Arc::new(settings.task.rules.clone()));
+        }
+        self.current = settings;
     }
 
     fn face_id(&self, track: u64) -> Uuid {
@@ -168,6 +217,7 @@ pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outb
 
 fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
     let (started, mut cpu) = (clock::monotonic(), CpuLap::start());
+    analysis.fit(frame.size(), outbound);
     analysis.last_time = frame.stream_time;
     let worth_looking = worth_looking(frame, analysis);
     cpu.add_to(&analysis.progress.rules_cpu_ns);

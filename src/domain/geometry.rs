@@ -229,4 +229,12 @@ impl Roi {
     pub fn contains(&self, p: Point) -> bool {
         self.polygons.is_empty() || self.polygons.iter().any(|polygon| polygon.contains(p))
     }
+
+    /// The same region of a picture that is so many times as wide and as high.
+    pub fn stretched(&self, across: f32, down: f32) -> Self {
+        let stretch = |polygon: &Polygon| Polygon {
+            points: polygon.points.iter().map(|p| Point::new(p.x * across, p.y * down)).collect(),
+        };
+        Self { polygons: self.polygons.iter().map(stretch).collect() }
+    }
 }

@@ -16,6 +16,7 @@ mod nal;
 mod reference;
 mod sample;
 mod source;
+mod still;
 mod tap;
 mod template;
 mod thin;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use gst::glib;
 
-pub use camera::{Camera, CameraSpec, CameraState, Pace};
+pub use camera::{Camera, CameraSpec, CameraState, Pace, Patience};
 pub use fault::{Fault, FaultKind};
 pub use measure::measure_decode;
 pub use source::{SourceKind, check_url, redact_url};

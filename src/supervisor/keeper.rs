@@ -64,6 +64,8 @@ pub struct Running {
     address: String,
     /// Width and height, once it plays.
     pub(super) picture_size: Option<(u32, u32)>,
+    /// Those of the picture that its region is meant for: the first one that the region was applied to.
+    roi_size: Option<(u32, u32)>,
     /// How its file ended, once it has; the channel stays until it is drained.
     over: Option<TaskStatus>,
     drained: bool,
@@ -252,7 +254,10 @@ impl Keeper {
     /// The camera is let go of before the row is.
     fn forget(&mut self, id: &str) {
         match self.store.delete_task(id).wait() {
-            Ok(_) => TaskId::parse(id).into_iter().for_each(|id| self.status.remove(&id)),
+            Ok(_) => {
+                TaskId::parse(id).into_iter().for_each(|id| self.status.remove(&id));
+                self.site.figures.forget(id);
+            }
             Err(error) => {
                 tracing::error!(task = id, %error, "a deleted task could not be forgotten; trying again");
                 self.agreed = false;
@@ -283,14 +288,25 @@ impl Keeper {
         let session = Uuid::new_v4();
         let (inbox_of_run, journal) = (Arc::clone(&self.inbox), self.journal.clone());
         let observer = Telemetry::new(task.id.clone(), generation, inbox_of_run, session, journal);
-        let on_state = move |state| inbox.state(id.clone(), generation, state);
+        let on_state = move |state| {
+            telemetry::count_fault(&id, &state);
+            inbox.state(id.clone(), generation, state);
+        };
         let started =
             Channel::start(&self.site, (*task).clone(), &url, Pace::Live, session, Box::new(observer), on_state);
         match started {
             Ok(channel) => {
                 let (id, address) = (task.id.clone(), url);
-                let running =
-                    Running { task, channel, generation, address, picture_size: None, over: None, drained: false };
+                let running = Running {
+                    task,
+                    channel,
+                    generation,
+                    address,
+                    picture_size: None,
+                    roi_size: None,
+                    over: None,
+                    drained: false,
+                };
                 self.running.insert(id, running);
             }
             Err(error) => self.give_up(&task.id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
@@ -365,9 +381,13 @@ impl Keeper {
         }
         let Some(running) = self.running.get_mut(&task.id) else { return };
         running.channel.adjust((*task).clone());
+        if running.task.rules.roi != task.rules.roi {
+            running.roi_size = running.picture_size;
+        }
         running.task = Arc::clone(&task);
         if let Some(size) = running.picture_size {
-            self.set_status(&task.id, playing(&task, size));
+            let status = playing(&task, size, running.roi_size.unwrap_or(size));
+            self.set_status(&task.id, status);
         }
     }
 
@@ -410,9 +430,11 @@ impl Keeper {
         let status = match state {
             CameraState::Connecting => return,
             CameraState::Playing { width, height, .. } => {
-                running.picture_size = Some((*width, *height));
-                playing(&running.task, (*width, *height))
+                let size = (*width, *height);
+                running.picture_size = Some(size);
+                playing(&running.task, size, *running.roi_size.get_or_insert(size))
             }
+            CameraState::Still { fault } => faulty(State::Abnormal, fault),
             CameraState::Recovering { fault, attempt, .. } => {
                 running.picture_size = None;
                 let stale = *attempt >= STALE_AFTER_TRIES && matches!(running.task.source, Source::Restful { .. });

@@ -24,8 +24,6 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
-pub use telemetry::LATENCIES;
-
 use crate::api::Control;
 use crate::channel::Site;
 use crate::domain::TaskId;

@@ -10,11 +10,10 @@ use super::inbox::Inbox;
 use super::journal::Journal;
 use crate::channel::Channel;
 use crate::domain::TaskId;
+use crate::figures::LATENCIES;
+use crate::media::CameraState;
 use crate::rules::{Outcome, Tally};
 use crate::worker::{Latency, Observer, Picture, Seen};
-
-/// How long each frame of a task took: to decode, to find faces in, and in all until what it brought was safe.
-pub const LATENCIES: [&str; 3] = ["face_edge_decode_seconds", "face_edge_detect_seconds", "face_edge_frame_seconds"];
 
 pub struct Telemetry {
     task: TaskId,
@@ -78,8 +77,18 @@ impl Observer for Telemetry {
     }
 }
 
+pub fn count_fault(task: &TaskId, state: &CameraState) {
+    if let CameraState::Recovering { fault, .. } | CameraState::Still { fault } = state {
+        let kind = fault.kind.as_str();
+        metrics::counter!("face_edge_camera_faults_total", "task" => task.to_string(), "kind" => kind).increment(1);
+    }
+}
+
 /// The counts that the channel's own parts keep.
 pub fn publish(task: &TaskId, channel: &Channel) {
+    let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "task" => task.to_string()).set(value);
+    gauge("face_edge_last_frame_age_seconds", channel.last_frame_age().as_secs_f64());
+    gauge("face_edge_still_seconds", channel.still_for().as_secs_f64());
     let (counters, progress) = (channel.counters(), channel.progress());
     let set = |name: &'static str, value: u64| metrics::counter!(name, "task" => task.to_string()).absolute(value);
     set("face_edge_frames_decoded_total", channel.frames_decoded());

@@ -6,12 +6,22 @@ use crate::media::{Fault, FaultKind};
 use crate::status::{State, TaskStatus};
 use crate::task_json::check_roi_in_frame;
 
-/// The camera plays; whether the task can find anything in its picture is another question.
-pub fn playing(task: &Task, (width, height): (u32, u32)) -> TaskStatus {
-    match check_roi_in_frame(&task.rules.roi, width, height) {
-        None => TaskStatus::of(State::Running),
-        Some(invalid) => failure(State::Abnormal, "IVA.0004", &invalid.to_string()),
+/// The camera plays; whether the task can find anything in its picture is another question. `meant_for`: the size of
+/// the picture that its region was given for.
+pub fn playing(task: &Task, (width, height): (u32, u32), meant_for: (u32, u32)) -> TaskStatus {
+    let roi = &task.rules.roi;
+    if let Some(invalid) = check_roi_in_frame(roi, meant_for.0, meant_for.1) {
+        return failure(State::Abnormal, "IVA.0004", &invalid.to_string());
     }
+    if roi.polygons.is_empty() || (width, height) == meant_for {
+        return TaskStatus::of(State::Running);
+    }
+    let why = format!(
+        "service_config.common.target_roi was given for a picture of {}×{} and the camera sends {width}×{height} now: \
+         the task goes on with the region stretched to it; give it anew in the new picture's pixels",
+        meant_for.0, meant_for.1
+    );
+    failure(State::Abnormal, "IVA.0004", &why)
 }
 
 pub fn faulty(state: State, fault: &Fault) -> TaskStatus {

@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod bench;
+mod camera_faults;
 mod capture_time;
 mod config;
 mod deliver;
@@ -41,6 +42,7 @@ mod scenarios;
 mod serving;
 mod signed;
 mod sim_camera;
+mod soak;
 mod support;
 mod task_json;
 mod tracks;
