@@ -52,7 +52,7 @@ pub struct Seen {
     pub last_frame: Mutex<Instant>,
     pub first: Mutex<Option<FirstFrame>>,
     pub last_time: Mutex<StreamTime>,
-    pub capture: Mutex<CaptureTime>,
+    pub capture: Arc<Mutex<CaptureTime>>,
 }
 
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ impl Seen {
             last_frame: Mutex::new(clock::monotonic()),
             first: Mutex::new(None),
             last_time: Mutex::new(StreamTime::ZERO),
-            capture: Mutex::default(),
+            capture: Arc::default(),
         })
     }
 }
@@ -106,9 +106,17 @@ impl Tap {
         let Some(number) = self.wanted(&buffer, damaged) else {
             return Ok(gst::FlowSuccess::Ok);
         };
+        let moment = buffer.pts().map(|pts| self.seen.capture.lock().moment(pts.nseconds())).unwrap_or_default();
         let picture = DecodedPicture::map(buffer, &info).ok_or(gst::FlowError::NotNegotiated)?;
-        let frame =
-            Frame { buffer: Arc::new(picture), color: color(&info), stream_time, taken_at, time_source, number };
+        let frame = Frame {
+            buffer: Arc::new(picture),
+            color: color(&info),
+            stream_time,
+            taken_at,
+            time_source,
+            moment,
+            number,
+        };
         self.hand_on(frame, is_file)
     }
 

@@ -95,13 +95,15 @@ pub struct SimSpec {
     pub faults: Vec<TimedFault>,
     /// What the camera tells of its clock.
     pub reports: Reports,
+    /// Each path begins at a whole multiple of its clip's length, so that clips of one length show the same moment.
+    pub in_step: bool,
 }
 
 impl SimSpec {
     /// On loopback, at a free port, for everybody, without faults.
     pub fn new(videos: Vec<PathBuf>) -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { videos, listen, login: None, faults: Vec::new(), reports: Reports::default() }
+        Self { videos, listen, login: None, faults: Vec::new(), reports: Reports::default(), in_step: false }
     }
 }
 
@@ -259,7 +261,7 @@ fn build_server(spec: &SimSpec, faults: &Arc<Switches>) -> Result<RTSPServer, Si
     for (index, clip) in clips.iter().enumerate() {
         // A payloader stays with its codec.
         let after = clips.iter().cycle().skip(index + 1).take(clips.len()).find(|other| other.codec == clip.codec);
-        let reel = Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)) };
+        let reel = Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)), in_step: spec.in_step };
         let factory = factory(reel, faults, spec.login.is_some());
         let reports = spec.reports;
         factory.connect_media_configure(move |_, media| reports::install(media, reports));
@@ -282,6 +284,7 @@ fn auth(login: &Login) -> RTSPAuth {
 struct Reel {
     clip: Arc<Clip>,
     after: Arc<Clip>,
+    in_step: bool,
 }
 
 fn factory(reel: Reel, faults: &Arc<Switches>, is_locked: bool) -> RTSPMediaFactory {
@@ -315,7 +318,10 @@ fn feed(media: &RTSPMedia, mut reel: Reel, faults: Arc<Switches>) {
         if faults.frozen.load(Ordering::Acquire) {
             return;
         }
-        let mut start = *round_start.get_or_insert_with(|| source.current_running_time().unwrap_or_default());
+        let mut start = *round_start.get_or_insert_with(|| match reel.in_step {
+            true => next_round(source, reel.clip.duration),
+            false => source.current_running_time().unwrap_or_default(),
+        });
         let change = !changed && faults.changed.load(Ordering::Acquire);
         if change || next == reel.clip.packets.len() {
             let due = reel.clip.packets.get(next).map(|packet| packet.decode_at);
@@ -339,6 +345,14 @@ fn feed(media: &RTSPMedia, mut reel: Reel, faults: Arc<Switches>) {
         let _ = source.push_buffer(buffer);
     });
     source.set_callbacks(callbacks.build());
+}
+
+/// When the clock's time is next a multiple of a clip's length; all media have the same clock.
+fn next_round(source: &gst_app::AppSrc, length: gst::ClockTime) -> gst::ClockTime {
+    let now = source.current_running_time().unwrap_or_default();
+    let clock_time = source.base_time().unwrap_or_default() + now;
+    let length_ns = length.nseconds().max(1);
+    now + gst::ClockTime::from_nseconds(length_ns - clock_time.nseconds() % length_ns)
 }
 
 fn wait_until(source: &gst_app::AppSrc, running_time: gst::ClockTime) {

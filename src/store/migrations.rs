@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_audit.sql"),
     include_str!("migrations/0006_faces.sql"),
     include_str!("migrations/0007_delivery.sql"),
+    include_str!("migrations/0008_detect_url.sql"),
 ];
 
 /// Refuses a database that a newer program has written.

@@ -77,6 +77,9 @@ pub fn publish(task: &TaskId, channel: &Channel) {
     set("face_edge_frames_still_total", progress.frames_still.load(Ordering::Relaxed));
     set("face_edge_frames_failed_total", progress.frames_failed.load(Ordering::Relaxed));
     set("face_edge_faces_detected_total", progress.faces_detected.load(Ordering::Relaxed));
+    set("face_edge_frames_unsized_total", progress.frames_unsized.load(Ordering::Relaxed));
+    set("face_edge_pictures_main_stream_total", progress.pictures_main.load(Ordering::Relaxed));
+    set("face_edge_pictures_small_stream_total", progress.pictures_small.load(Ordering::Relaxed));
     set("face_edge_detect_nanoseconds_total", progress.detect_ns.load(Ordering::Relaxed));
     set("face_edge_analyse_nanoseconds_total", progress.analyse_ns.load(Ordering::Relaxed));
 }

@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod bench;
+mod cameras;
 mod capture_time;
 mod config;
 mod deliver;
@@ -43,6 +44,7 @@ mod sim_camera;
 mod support;
 mod task_json;
 mod tracks;
+mod two_streams;
 mod veil;
 mod what_if;
 mod worker;

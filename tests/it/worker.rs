@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use face_edge::domain::{
     Category, Detection, Message, Outputs, Rect, Repeat, Rules, Source, StreamTime, Task, TaskId, TimeSource, UnixMs,
 };
-use face_edge::frame::{Color, Frame, Matrix, OwnedPlanes};
+use face_edge::frame::{Color, Frame, Matrix, Moment, OwnedPlanes};
 use face_edge::mailbox::{Mailbox, Sender};
 use face_edge::rules::{Outcome, Tally};
 use face_edge::worker::{self, Analysis, FindFaces, Observer, Outbound, Picture, Progress, Settings};
@@ -71,6 +71,7 @@ fn frame(number: u64) -> Frame {
         stream_time: StreamTime::from_millis(number * 40),
         taken_at: UnixMs(1_600_000_000_000 + number as i64 * 40),
         time_source: TimeSource::Camera { skew_ms: 12 },
+        moment: Moment::default(),
         number,
     }
 }
