@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::clock;
 use crate::domain::{
     Category, Detection, FaceImage, Message, OriginFace, OriginImage, PictureStream, Rect, Scale, Task, TimeSource,
     UnixMs,
@@ -87,6 +89,12 @@ pub fn face_id(session: Uuid, track: u64) -> Uuid {
     Uuid::new_v5(&session, &track.to_be_bytes())
 }
 
+pub struct Written {
+    pub messages: Vec<Message>,
+    /// Spent on pictures of a main stream, waiting for them included.
+    pub main_decode: Duration,
+}
+
 /// What is shown of a frame.
 struct Shown<'a> {
     origin: &'a Origin,
@@ -98,7 +106,8 @@ struct Shown<'a> {
 
 impl Writer<'_> {
     /// The faces, and then the frames they were cut from, each frame once.
-    pub fn write(&self, sendings: &[Sending<Arc<Picture>>]) -> Result<Vec<Message>, SnapshotError> {
+    pub fn write(&self, sendings: &[Sending<Arc<Picture>>]) -> Result<Written, SnapshotError> {
+        let started = clock::monotonic();
         let mut shown: Vec<Shown> = Vec::new();
         for sending in sendings {
             let origin = &*sending.shot.picture.origin;
@@ -106,6 +115,8 @@ impl Writer<'_> {
                 shown.push(Shown::of(origin));
             }
         }
+        let has_main = shown.iter().any(|shown| shown.origin.main.is_some());
+        let main_decode = if has_main { started.elapsed() } else { Duration::ZERO };
         let of = |sending: &Sending<Arc<Picture>>| {
             shown.iter().find(|shown| shown.origin.id == sending.shot.picture.origin.id).expect("made above")
         };
@@ -124,7 +135,7 @@ impl Writer<'_> {
                 out.push(Message::Origin(self.origin_image(shown, frame, faces)?));
             }
         }
-        Ok(out)
+        Ok(Written { messages: out, main_decode })
     }
 
     fn face_image(&self, sending: &Sending<Arc<Picture>>, shown: &Shown) -> Result<FaceImage, SnapshotError> {

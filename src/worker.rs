@@ -18,7 +18,7 @@ use crate::domain::{Category, Detection, FaceImage, Message, PictureStream, Scal
 use crate::frame::Frame;
 use crate::mailbox::{Mail, Mailbox};
 use crate::main_stream::MainStream;
-use crate::messages::{Origin, Writer};
+use crate::messages::{Origin, Writer, Written};
 pub use crate::messages::{Picture, face_id};
 use crate::motion::MotionGate;
 use crate::rules::{self, Appearance, Engine, Measure, Outcome, Tally, View};
@@ -61,6 +61,8 @@ pub struct Progress {
     /// Of a camera with two streams: cut from the large one, and from the small one for want of it.
     pub pictures_main: AtomicU64,
     pub pictures_small: AtomicU64,
+    /// Spent on pictures of the large stream.
+    pub main_decode_ns: AtomicU64,
 }
 
 /// What one camera's analysis remembers between frames.
@@ -274,9 +276,10 @@ fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn
     let Settings { task, node_id } = &*analysis.current;
     let writer = Writer { task, node_id, session: analysis.session };
     match writer.write(&outcome.sendings) {
-        Ok(messages) => {
+        Ok(Written { messages, main_decode }) => {
             analysis.progress.pictures_sent.fetch_add(outcome.sendings.len() as u64, Ordering::Relaxed);
             count_streams(&messages, &analysis.progress);
+            analysis.progress.main_decode_ns.fetch_add(main_decode.as_nanos() as u64, Ordering::Relaxed);
             outbound.send(task, messages);
         }
         Err(error) => tracing::error!(task = %analysis.current.task.id, %error, "picture lost"),

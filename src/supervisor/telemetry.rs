@@ -80,6 +80,7 @@ pub fn publish(task: &TaskId, channel: &Channel) {
     set("face_edge_frames_unsized_total", progress.frames_unsized.load(Ordering::Relaxed));
     set("face_edge_pictures_main_stream_total", progress.pictures_main.load(Ordering::Relaxed));
     set("face_edge_pictures_small_stream_total", progress.pictures_small.load(Ordering::Relaxed));
+    set("face_edge_main_stream_decode_nanoseconds_total", progress.main_decode_ns.load(Ordering::Relaxed));
     set("face_edge_detect_nanoseconds_total", progress.detect_ns.load(Ordering::Relaxed));
     set("face_edge_analyse_nanoseconds_total", progress.analyse_ns.load(Ordering::Relaxed));
 }

@@ -73,3 +73,51 @@ pub fn unlicensed(task: &Task, verdict: &Verdict) -> Option<TaskStatus> {
 pub fn failure(state: State, code: &str, message: &str) -> TaskStatus {
     TaskStatus { error: Some((code.to_owned(), message.to_owned())), ..TaskStatus::because(state, message) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Outputs, Point, Polygon, Roi, Rules, Source, TaskId};
+
+    fn task() -> Task {
+        let corners = [(1000.0, 500.0), (1800.0, 500.0), (1800.0, 1000.0)].map(|(x, y)| Point::new(x, y));
+        let roi = Roi { polygons: vec![Polygon::new(corners.to_vec()).unwrap()] };
+        Task {
+            id: TaskId::parse(&"a".repeat(32)).expect("32 digits"),
+            name: "t".into(),
+            edge_pool_id: "default".into(),
+            resource_order_id: None,
+            index: 0,
+            source: Source::Camera { id: "door".into() },
+            outputs: Outputs::default(),
+            rules: Rules { roi, ..Rules::default() },
+        }
+    }
+
+    fn plays(width: u32, height: u32) -> CameraState {
+        CameraState::Playing { width, height, codec: String::new(), decoder: String::new() }
+    }
+
+    #[test]
+    fn a_region_is_of_the_large_stream_where_there_are_two() {
+        let (task, small, mut main) = (task(), (640, 360), MainStream::default());
+        assert_eq!(playing(&task, small, None).state, State::Abnormal);
+        assert_eq!(playing(&task, small, Some(&main)).state, State::Running, "not known yet");
+        main.note(&plays(1920, 1080));
+        assert_eq!(playing(&task, small, Some(&main)), TaskStatus::of(State::Running));
+        main.note(&plays(800, 450));
+        assert_eq!(playing(&task, small, Some(&main)).state, State::Abnormal);
+    }
+
+    #[test]
+    fn a_large_stream_that_does_not_play_is_told_and_the_task_runs() {
+        let mut main = MainStream::default();
+        main.note(&plays(1920, 1080));
+        main.note(&CameraState::Ended { cut_short: None });
+        let status = playing(&task(), (640, 360), Some(&main));
+        assert_eq!((status.state, &status.error), (State::Running, &None));
+        assert!(status.why.as_ref().is_some_and(|why| why.contains("detect_url")), "{status:?}");
+        main.note(&plays(1920, 1080));
+        assert_eq!(playing(&task(), (640, 360), Some(&main)), TaskStatus::of(State::Running));
+    }
+}

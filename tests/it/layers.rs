@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("detect", &["clock", "domain", "frame"]),
     ("main_stream", &["frame"]),
     ("media", &["clock", "domain", "frame", "main_stream"]),
-    ("messages", &["domain", "frame", "main_stream", "rules", "snapshot", "veil"]),
+    ("messages", &["clock", "domain", "frame", "main_stream", "rules", "snapshot", "veil"]),
     ("seal", &["config"]),
     ("store", &["clock", "domain", "seal"]),
     ("deliver", &["clock", "domain", "store"]),

@@ -296,7 +296,10 @@ fn pictures_are_cut_out_of_the_main_stream_at_the_same_moment() {
     assert!(check_all(&site, &messages) >= 8);
     let progress = Arc::clone(site.channel.as_ref().unwrap().progress());
     assert_eq!(progress.pictures_small.load(Ordering::Relaxed), 0);
-    assert!(progress.pictures_main.load(Ordering::Relaxed) >= 8);
+    let cut = progress.pictures_main.load(Ordering::Relaxed);
+    assert!(cut >= 8);
+    let spent_ms = progress.main_decode_ns.load(Ordering::Relaxed) / 1_000_000;
+    println!("{cut} pictures out of a 1080p stream with a key frame every 2 s: {} ms each", spent_ms / cut);
 }
 
 #[test]
