@@ -32,6 +32,7 @@ fn face(track: u128, picture: &Arc<[u8]>) -> Message {
         origin_image_id: Uuid::new_v4(),
         taken_at: UnixMs(1_000),
         time_source: TimeSource::File,
+        picture_stream: None,
         stream_time: StreamTime::ZERO,
         bbox: Rect::new(100.0, 80.0, 40.0, 50.0),
         confidence: 0.93,

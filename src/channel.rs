@@ -12,7 +12,7 @@ use crate::domain::Task;
 use crate::figures::Figures;
 use crate::frame::Frame;
 use crate::mailbox::{self, Mailbox, Sender};
-use crate::media::{Camera, CameraSpec, CameraState, FrameSink, MediaError, Pace, Patience};
+use crate::media::{Camera, CameraSpec, CameraState, FrameSink, MainCamera, MediaError, Pace, Patience};
 use crate::worker::{Analysis, Observer, Progress, Settings};
 
 /// What every channel of this box has in common.
@@ -42,10 +42,34 @@ impl FrameSink for Sender<Analysis> {
     }
 }
 
+/// Where a camera's pictures come from.
+pub struct Streams {
+    /// The stream that is analysed.
+    pub url: String,
+    pub main: Option<Main>,
+}
+
+/// The large stream, out of which pictures are cut.
+pub struct Main {
+    pub url: String,
+    /// Called from the stream's own thread.
+    pub on_state: Box<dyn Fn(CameraState) + Send>,
+}
+
+impl<T: AsRef<str>> From<&T> for Streams
+where
+    T: ?Sized,
+{
+    fn from(url: &T) -> Self {
+        Self { url: url.as_ref().to_owned(), main: None }
+    }
+}
+
 /// Ends when dropped; waits for its camera to let go.
 pub struct Channel {
     // Declared before the sender: the camera must be gone before its slot is.
     camera: Option<Camera>,
+    main: Option<MainCamera>,
     sender: Arc<Sender<Analysis>>,
     settings: Arc<ArcSwap<Settings>>,
     frame_skip: Arc<AtomicU32>,
@@ -57,17 +81,19 @@ impl Channel {
     pub fn start(
         site: &Site,
         task: Task,
-        url: &str,
+        streams: impl Into<Streams>,
         pace: Pace,
         session: Uuid,
         observer: Box<dyn Observer>,
         on_state: impl Fn(CameraState) + Send + 'static,
     ) -> Result<Self, MediaError> {
+        let Streams { url, main } = streams.into();
+        let main = main.map(|main| MainCamera::start(&main.url, main.on_state)).transpose()?;
         let frame_skip = Arc::new(AtomicU32::new(task.rules.frame_skip));
         let settings = Arc::new(ArcSwap::from_pointee(Settings { task, node_id: site.node_id.clone() }));
         let progress = Arc::new(Progress::default());
         let idle = Arc::new(AtomicBool::new(false));
-        let analysis = Analysis::new(
+        let mut analysis = Analysis::new(
             Arc::clone(&settings),
             session,
             site.new_track_score,
@@ -75,6 +101,9 @@ impl Channel {
             Arc::clone(&idle),
             observer,
         );
+        if let Some(main) = &main {
+            analysis = analysis.with_main_stream(main.pictures());
+        }
         let sender = Arc::new(site.mailbox.open(analysis));
         let mut spec =
             CameraSpec { frame_skip: Arc::clone(&frame_skip), patience: site.patience, ..CameraSpec::new(url, pace) };
@@ -89,7 +118,7 @@ impl Channel {
             }
             on_state(state);
         })?;
-        Ok(Self { camera: Some(camera), sender, settings, frame_skip, progress })
+        Ok(Self { camera: Some(camera), main, sender, settings, frame_skip, progress })
     }
 
     /// Takes up changed rules and outputs between two frames; the stream goes on.
@@ -130,6 +159,7 @@ impl Channel {
     /// Stops the camera; the analysis then sends what still waits and calls [`Observer::drained`].
     pub fn end(&mut self) {
         self.camera = None;
+        self.main = None;
         self.sender.end();
     }
 }

@@ -1,6 +1,7 @@
 //! The only place that asks what time it is.
 #![allow(clippy::disallowed_methods)]
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
@@ -11,6 +12,12 @@ use crate::domain::UnixMs;
 pub fn unix_ms() -> UnixMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Since this was first asked for in this process; never goes back.
+pub fn uptime() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
 }
 
 /// Never goes back; for timeouts, ages and latencies.

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use crate::domain::{StreamTime, TimeSource, UnixMs};
 
+/// Two streams of a camera whose times by the camera and by us differ by more than this have not the same clock.
+const CONTRADICTION_NS: u64 = 1_000_000_000;
+
 /// How chroma lies in memory. Both are 4:2:0, eight bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -57,6 +60,25 @@ impl Planes<'_> {
     }
 }
 
+/// When a picture was taken, for finding it in another stream of the same camera. Nothing is known of either by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// By the camera's clock, right or wrong, since the Unix epoch.
+    pub camera_ns: Option<i128>,
+    /// Since this process began, if every packet had come as quickly as the quickest of late.
+    pub local_ns: Option<i64>,
+}
+
+impl Moment {
+    /// Nanoseconds from the other to this: by the camera's clock where both know it and ours does not contradict.
+    pub fn since(&self, other: &Self) -> Option<i64> {
+        let local = self.local_ns.zip(other.local_ns).map(|(this, other)| this.saturating_sub(other));
+        let camera = self.camera_ns.zip(other.camera_ns).and_then(|(this, other)| i64::try_from(this - other).ok());
+        let agree = |camera: &i64| local.is_none_or(|local| local.abs_diff(*camera) <= CONTRADICTION_NS);
+        camera.filter(agree).or(local)
+    }
+}
+
 /// Whatever owns the memory: a decoder's buffer in production, a vector in tests.
 pub trait PixelBuffer: Send + Sync {
     fn planes(&self) -> Planes<'_>;
@@ -74,6 +96,7 @@ pub struct Frame {
     pub arrived: Instant,
     pub decoded: Instant,
     pub time_source: TimeSource,
+    pub moment: Moment,
     /// Counts decoded frames of this stream from 0, those not analysed included.
     pub number: u64,
 }

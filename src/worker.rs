@@ -3,7 +3,8 @@
 //! A detector thread runs [`work`]. It takes one camera's newest frame together with that camera's [`Analysis`],
 //! finds the faces, lets the rules decide, cuts and encodes only what is sent, and hands the messages on. A frame is
 //! analysed under one [`Settings`] from beginning to end, so a rule never sees half of an old and half of a new
-//! configuration.
+//! configuration. Of a camera with two streams the small one is analysed, and the rules see its faces in pixels of the
+//! large one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,19 +14,19 @@ use arc_swap::ArcSwap;
 use uuid::Uuid;
 
 use crate::clock;
-use crate::domain::{
-    Category, Detection, FaceImage, Message, OriginFace, OriginImage, Rect, StreamTime, Task, TimeSource, UnixMs,
-};
+use crate::domain::{Category, Detection, FaceImage, Message, PictureStream, Scale, StreamTime, Task, UnixMs};
 use crate::frame::Frame;
-use crate::frame::PixelBuffer;
 use crate::mailbox::{Mail, Mailbox};
+use crate::main_stream::MainStream;
+use crate::messages::{Origin, Writer, Written};
+pub use crate::messages::{Picture, face_id};
 use crate::motion::MotionGate;
-use crate::rules::{self, Appearance, Engine, Measure, Outcome, Sending, Tally, View};
-use crate::snapshot::{self, Crop, SnapshotError};
-use crate::veil::veil;
+use crate::rules::{self, Appearance, Engine, Measure, Outcome, Tally, View};
 
 /// A scene that has been still and empty for so long may be decoded sparsely.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
+/// So much of the small stream is let go by for the large one's size to become known.
+const SIZE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Finds faces in a frame; `window_px` is the range of face sizes that the task wants.
 pub trait FindFaces {
@@ -60,6 +61,13 @@ pub struct Progress {
     pub detect_cpu_ns: AtomicU64,
     pub rules_cpu_ns: AtomicU64,
     pub encode_cpu_ns: AtomicU64,
+    /// Left out at the start, until the large stream's size was known.
+    pub frames_unsized: AtomicU64,
+    /// Of a camera with two streams: cut from the large one, and from the small one for want of it.
+    pub pictures_main: AtomicU64,
+    pub pictures_small: AtomicU64,
+    /// Spent on pictures of the large stream.
+    pub main_decode_ns: AtomicU64,
 }
 
 impl Progress {
@@ -85,8 +93,10 @@ pub struct Analysis {
     read: Arc<Settings>,
     /// As they are for pictures of the present size.
     current: Arc<Settings>,
-    /// Of the picture that `read`'s region is meant for, and of the present one.
-    sizes: Option<(Size, Size)>,
+    /// Of the picture that `read`'s region is meant for: the first one that is known to be in the task's pixels.
+    meant_for: Option<Size>,
+    /// Of the present picture in whose pixels the rules see faces.
+    size: Option<Size>,
     engine: Engine<Arc<Picture>>,
     gate: MotionGate,
     /// Told to whoever decodes the frames.
@@ -96,6 +106,8 @@ pub struct Analysis {
     last_time: StreamTime,
     progress: Arc<Progress>,
     observer: Box<dyn Observer>,
+    /// The large stream of the camera, where it has one.
+    main: Option<Arc<dyn MainStream>>,
 }
 
 /// Told what the rules decided, and when a stream's last frame has been dealt with.
@@ -138,7 +150,8 @@ impl Analysis {
             settings,
             read,
             current,
-            sizes: None,
+            meant_for: None,
+            size: None,
             engine,
             gate,
             idle,
@@ -146,7 +159,21 @@ impl Analysis {
             last_time: StreamTime::ZERO,
             progress,
             observer,
+            main: None,
         }
+    }
+
+    /// Frames are of the camera's small stream, and pictures are cut out of this one.
+    pub fn with_main_stream(self, main: Arc<dyn MainStream>) -> Self {
+        Self { main: Some(main), ..self }
+    }
+
+    /// The size in whose pixels the task's numbers are: the large stream's, or the frame's own. `None` while the large
+    /// stream may still tell it.
+    fn size_for_rules(&self, frame: &Frame) -> Option<(usize, usize)> {
+        let Some(main) = &self.main else { return Some(frame.size()) };
+        let waits = self.size.is_none() && frame.stream_time - StreamTime::ZERO < SIZE_PATIENCE;
+        main.size().or(self.size).or_else(|| (!waits).then(|| frame.size()))
     }
 
     /// Takes up changed settings, between frames.
@@ -155,9 +182,9 @@ impl Analysis {
         if Arc::ptr_eq(&newest, &self.read) {
             return;
         }
-        if newest.task.rules.roi != self.read.task.rules.roi {
+        if newest.task.rules.roi != self.read.task.rules.roi && self.meant_for.is_some() {
             // Whoever draws a region draws it on the present picture.
-            self.sizes = self.sizes.map(|(_, now)| (now, now));
+            self.meant_for = self.size;
         }
         self.read = newest;
         self.apply();
@@ -165,9 +192,10 @@ impl Analysis {
 
     /// A camera may change its picture's size in mid-stream: the region stays where it is in the scene.
     fn fit(&mut self, size: Size, outbound: &dyn Outbound) {
-        let (meant_for, before) = self.sizes.unwrap_or((size, size));
-        self.sizes = Some((meant_for, size));
-        if before != size {
+        if self.main.as_ref().is_none_or(|main| main.size().is_some()) {
+            self.meant_for.get_or_insert(size);
+        }
+        if self.size.replace(size).is_some_and(|before| before != size) {
             // Nobody is where they were.
             let outcome = self.engine.finish(self.last_time);
             emit(self, &outcome, outbound);
@@ -177,7 +205,9 @@ impl Analysis {
 
     fn apply(&mut self) {
         let mut settings = Arc::clone(&self.read);
-        if let Some((meant_for, now)) = self.sizes.filter(|(meant_for, now)| meant_for != now) {
+        if let (Some(meant_for), Some(now)) = (self.meant_for, self.size)
+            && meant_for != now
+        {
             let mut task = settings.task.clone();
             let (across, down) = (now.0 as f32 / meant_for.0 as f32, now.1 as f32 / meant_for.1 as f32);
             task.rules.roi = task.rules.roi.stretched(across, down);
@@ -188,15 +218,6 @@ impl Analysis {
         }
         self.current = settings;
     }
-
-    fn face_id(&self, track: u64) -> Uuid {
-        face_id(self.session, track)
-    }
-}
-
-/// What a track of a run is called outside.
-pub fn face_id(session: Uuid, track: u64) -> Uuid {
-    Uuid::new_v5(&session, &track.to_be_bytes())
 }
 
 /// Serves cameras in turn until the mailbox closes.
@@ -217,17 +238,23 @@ pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outb
 
 fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
     let (started, mut cpu) = (clock::monotonic(), CpuLap::start());
-    analysis.fit(frame.size(), outbound);
     analysis.last_time = frame.stream_time;
-    let worth_looking = worth_looking(frame, analysis);
+    let Some(size) = analysis.size_for_rules(frame) else {
+        analysis.progress.frames_unsized.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    analysis.fit(size, outbound);
+    let rules_size = (size.0 as f32, size.1 as f32);
+    let scale = Scale::between(as_f32(frame.size()), rules_size);
+    let worth_looking = worth_looking(frame, analysis, scale);
     cpu.add_to(&analysis.progress.rules_cpu_ns);
     if !worth_looking {
         analysis.progress.frames_still.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let rules = &analysis.current.task.rules;
-    let detections = match finder.find(frame, (rules.min_size_px, rules.max_size_px)) {
-        Ok(detections) => detections,
+    let detections: Vec<_> = match finder.find(frame, scale.back().window((rules.min_size_px, rules.max_size_px))) {
+        Ok(detections) => detections.iter().map(|face| scale.detection(face)).collect(),
         Err(error) => {
             analysis.progress.frames_failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(task = %analysis.current.task.id, %error, "detection failed, frame left out");
@@ -238,7 +265,8 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
     cpu.add_to(&analysis.progress.detect_cpu_ns);
 
     let wants_origin = rules.send_origin_image && analysis.current.task.outputs.want(Category::OriginImage);
-    let mut view = FrameView { frame, detections: &detections, keep_frame: wants_origin, origin: None };
+    let main = analysis.main.as_ref();
+    let mut view = FrameView { frame, rules_size, scale, detections: &detections, wants_origin, main, origin: None };
     let outcome = analysis.engine.observe(frame.stream_time, &detections, &mut view);
     if analysis.observer.keeps_what_is_seen() {
         let faces: Vec<_> = detections.iter().map(|face| (*face, view.measure(face))).collect();
@@ -270,37 +298,29 @@ impl CpuLap {
     }
 }
 
+fn as_f32((width, height): (usize, usize)) -> (f32, f32) {
+    (width as f32, height as f32)
+}
+
 /// Nobody is tracked and nothing moves: then a frame needs no detector.
-fn worth_looking(frame: &Frame, analysis: &mut Analysis) -> bool {
-    let (at, min_px) = (frame.stream_time, analysis.current.task.rules.min_size_px);
+fn worth_looking(frame: &Frame, analysis: &mut Analysis, scale: Scale) -> bool {
+    let rules = &analysis.current.task.rules;
+    let (min_px, _) = scale.back().window((rules.min_size_px, rules.max_size_px));
+    let at = frame.stream_time;
     let opens = analysis.gate.opens(&frame.planes(), at, min_px, analysis.engine.tracks() > 0);
     analysis.idle.store(analysis.gate.still_for(at) >= IDLE_AFTER, Ordering::Relaxed);
     opens
 }
 
-/// What the rules keep of a frame for one face.
-pub struct Picture {
-    crop: Crop,
-    detection_id: Uuid,
-    origin: Arc<Origin>,
-}
-
-/// The frame behind pictures, joined by its id; its pixels are kept only where an OriginImage is wanted.
-struct Origin {
-    id: Uuid,
-    taken_at: UnixMs,
-    time_source: TimeSource,
-    frame: Option<Frame>,
-    /// All faces of that frame, where the frame is kept.
-    faces: Vec<Rect>,
-    sent: AtomicBool,
-}
-
 /// The present frame, as the rules may ask of it.
 struct FrameView<'a> {
     frame: &'a Frame,
+    rules_size: (f32, f32),
+    /// From the frame's pixels to the rules'.
+    scale: Scale,
     detections: &'a [Detection],
-    keep_frame: bool,
+    wants_origin: bool,
+    main: Option<&'a Arc<dyn MainStream>>,
     origin: Option<Arc<Origin>>,
 }
 
@@ -308,38 +328,26 @@ impl View for FrameView<'_> {
     type Picture = Arc<Picture>;
 
     fn frame_size(&self) -> (f32, f32) {
-        let (width, height) = self.frame.size();
-        (width as f32, height as f32)
+        self.rules_size
     }
 
     fn appearance(&mut self, face: &Detection) -> Option<Appearance> {
         let planes = self.frame.planes();
-        Appearance::of(planes.y, planes.y_stride, planes.width, planes.height, face.bbox)
+        let bbox = self.scale.back().rect(&face.bbox);
+        Appearance::of(planes.y, planes.y_stride, planes.width, planes.height, bbox)
     }
 
     fn measure(&mut self, face: &Detection) -> Measure {
         let planes = self.frame.planes();
-        rules::measure(planes.y, planes.y_stride, planes.width, planes.height, face.bbox)
+        let bbox = self.scale.back().rect(&face.bbox);
+        rules::measure(planes.y, planes.y_stride, planes.width, planes.height, bbox)
     }
 
     fn cut(&mut self, face: &Detection) -> Arc<Picture> {
-        let frame = self.frame;
-        let faces = || self.detections.iter().map(|face| face.bbox).collect();
-        let origin = self.origin.get_or_insert_with(|| {
-            Arc::new(Origin {
-                id: Uuid::new_v4(),
-                taken_at: frame.taken_at,
-                time_source: frame.time_source,
-                frame: self.keep_frame.then(|| frame.clone()),
-                faces: if self.keep_frame { faces() } else { Vec::new() },
-                sent: AtomicBool::new(false),
-            })
-        });
-        Arc::new(Picture {
-            crop: Crop::of_face(&frame.planes(), frame.color, &face.bbox),
-            detection_id: Uuid::new_v4(),
-            origin: Arc::clone(origin),
-        })
+        let Self { frame, rules_size, detections, wants_origin, main, .. } = *self;
+        let origin = || Arc::new(Origin::of(frame, rules_size, detections, wants_origin, main));
+        let origin = self.origin.get_or_insert_with(origin);
+        Arc::new(Picture::cut(frame, &self.scale.back().rect(&face.bbox), origin))
     }
 }
 
@@ -348,102 +356,31 @@ fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn
     if outcome.sendings.is_empty() {
         return;
     }
+    let Settings { task, node_id } = &*analysis.current;
+    let writer = Writer { task, node_id, session: analysis.session };
     let mut cpu = CpuLap::start();
-    let messages = messages(analysis, &outcome.sendings);
+    let written = writer.write(&outcome.sendings);
     cpu.add_to(&analysis.progress.encode_cpu_ns);
-    match messages {
-        Ok(messages) => {
+    match written {
+        Ok(Written { messages, main_decode }) => {
             analysis.progress.pictures_sent.fetch_add(outcome.sendings.len() as u64, Ordering::Relaxed);
-            outbound.send(&analysis.current.task, messages);
+            count_streams(&messages, &analysis.progress);
+            analysis.progress.main_decode_ns.fetch_add(main_decode.as_nanos() as u64, Ordering::Relaxed);
+            outbound.send(task, messages);
         }
         Err(error) => tracing::error!(task = %analysis.current.task.id, %error, "picture lost"),
     }
 }
 
-/// The faces, and then the frames they were cut from, each frame once.
-fn messages(analysis: &Analysis, sendings: &[Sending<Arc<Picture>>]) -> Result<Vec<Message>, SnapshotError> {
-    let mut out = Vec::with_capacity(sendings.len() + 1);
-    if analysis.current.task.outputs.want(Category::FaceImage) {
-        for sending in sendings {
-            out.push(Message::Face(face_image(analysis, sending)?));
+/// Out of which stream pictures were cut, of a camera that has two.
+fn count_streams(messages: &[Message], progress: &Progress) {
+    for message in messages {
+        if let Message::Face(FaceImage { picture_stream: Some(stream), .. }) = message {
+            let counter = match stream {
+                PictureStream::Main => &progress.pictures_main,
+                PictureStream::Detect => &progress.pictures_small,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
-    for sending in sendings {
-        let origin = &sending.shot.picture.origin;
-        if let Some(frame) = &origin.frame
-            && !origin.sent.swap(true, Ordering::Relaxed)
-        {
-            let same_frame = sendings.iter().filter(|other| other.shot.picture.origin.id == origin.id);
-            let faces = same_frame.map(|other| origin_face(analysis, other)).collect();
-            out.push(Message::Origin(origin_image(analysis, origin, frame, faces)?));
-        }
-    }
-    Ok(out)
-}
-
-fn face_image(analysis: &Analysis, sending: &Sending<Arc<Picture>>) -> Result<FaceImage, SnapshotError> {
-    let Settings { task, node_id } = &*analysis.current;
-    let Sending { track, seq, reason, shot } = sending;
-    let picture = &shot.picture;
-    Ok(FaceImage {
-        message_id: Uuid::new_v4(),
-        task_id: task.id.clone(),
-        stream_id: task.stream_id(),
-        node_id: node_id.clone(),
-        face_id: analysis.face_id(*track),
-        detection_id: picture.detection_id,
-        origin_image_id: picture.origin.id,
-        taken_at: picture.origin.taken_at,
-        time_source: picture.origin.time_source,
-        stream_time: shot.at,
-        bbox: shot.detection.bbox,
-        confidence: shot.detection.score,
-        quality: shot.quality.score,
-        landmarks: shot.detection.landmarks,
-        reason: *reason,
-        seq: *seq,
-        person: None,
-        jpeg: picture.crop.jpeg(task.rules.jpeg_quality)?.into(),
-    })
-}
-
-fn origin_face(analysis: &Analysis, sending: &Sending<Arc<Picture>>) -> OriginFace {
-    OriginFace {
-        face_id: analysis.face_id(sending.track),
-        detection_id: sending.shot.picture.detection_id,
-        bbox: sending.shot.detection.bbox,
-    }
-}
-
-fn origin_image(
-    analysis: &Analysis,
-    origin: &Origin,
-    frame: &Frame,
-    faces: Vec<OriginFace>,
-) -> Result<OriginImage, SnapshotError> {
-    let Settings { task, node_id } = &*analysis.current;
-    Ok(OriginImage {
-        message_id: Uuid::new_v4(),
-        task_id: task.id.clone(),
-        stream_id: task.stream_id(),
-        node_id: node_id.clone(),
-        origin_image_id: origin.id,
-        taken_at: origin.taken_at,
-        time_source: origin.time_source,
-        stream_time: frame.stream_time,
-        jpeg: origin_jpeg(task, origin, frame, &faces)?.into(),
-        faces,
-    })
-}
-
-/// As it is, or with all that is not reported made unrecognisable.
-fn origin_jpeg(task: &Task, origin: &Origin, frame: &Frame, reported: &[OriginFace]) -> Result<Vec<u8>, SnapshotError> {
-    let quality = task.rules.jpeg_quality;
-    if !task.rules.veil_origin_image {
-        return snapshot::jpeg(&frame.planes(), frame.color, quality);
-    }
-    let keep: Vec<_> = reported.iter().map(|face| face.bbox).collect();
-    let hide: Vec<_> = origin.faces.iter().filter(|face| !keep.contains(face)).copied().collect();
-    let veiled = veil(&frame.planes(), &hide, &keep, &task.rules.roi);
-    snapshot::jpeg(&veiled.planes(), frame.color, quality)
 }

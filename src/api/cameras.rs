@@ -36,6 +36,9 @@ struct CameraBody {
     /// rtsp, rtsps, http, https, file or v4l2.
     #[schema(pattern = "^(rtsp|rtsps|http|https|file|v4l2)://", max_length = 1000)]
     url: String,
+    /// The same camera's small stream: it is analysed, and pictures are cut out of the one at `url`. Both rtsp or rtsps.
+    #[schema(pattern = "^rtsps?://", max_length = 1000)]
+    detect_url: Option<String>,
     /// The camera's account, where it does not stand in the address.
     #[schema(max_length = 256)]
     username: Option<String>,
@@ -49,6 +52,9 @@ struct Camera {
     name: String,
     /// For those who may only look: without its password.
     url: String,
+    /// As `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detect_url: Option<String>,
     /// Not for those who may only look.
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
@@ -218,11 +224,31 @@ fn read(text: &[u8], created_at: UnixMs, updated_at: UnixMs) -> Result<CameraRow
     text_of("name", &sent.name, 1..=100)?;
     text_of("username", sent.username.as_deref().unwrap_or_default(), 0..=256)?;
     text_of("password", sent.password.as_deref().unwrap_or_default(), 0..=256)?;
-    check_stream_address(&sent.url)?;
-    let CameraBody { id, name, url, username, password } = sent;
+    check_stream_address("url", &sent.url)?;
+    let CameraBody { id, name, url, detect_url, username, password } = sent;
     let filled = |text: &String| !text.is_empty();
+    let detect_url = detect_url.filter(filled);
+    if let Some(detect_url) = &detect_url {
+        check_pair(&url, detect_url)?;
+    }
     let (username, password) = (username.filter(filled), password.filter(filled));
-    Ok(CameraRow { id, name, url, username, password, created_at, updated_at })
+    Ok(CameraRow { id, name, url, detect_url, username, password, created_at, updated_at })
+}
+
+/// Two streams are paired by the times of their packets.
+fn check_pair(url: &str, detect_url: &str) -> Result<(), ApiError> {
+    check_stream_address("detect_url", detect_url)?;
+    let is_rtsp = |url: &str| {
+        let url = url.to_ascii_lowercase();
+        ["rtsp://", "rtsps://"].iter().any(|scheme| url.starts_with(scheme))
+    };
+    for (field, address) in [("url", url), ("detect_url", detect_url)] {
+        if !is_rtsp(address) {
+            let message = format!("{field}: a camera with detect_url has both its streams at rtsp:// or rtsps://");
+            return Err(ApiError::Invalid(message));
+        }
+    }
+    Ok(())
 }
 
 fn text_of(field: &str, text: &str, chars: std::ops::RangeInclusive<usize>) -> Result<(), ApiError> {
@@ -236,11 +262,13 @@ fn text_of(field: &str, text: &str, chars: std::ops::RangeInclusive<usize>) -> R
 
 fn shown(identity: &Identity, row: CameraRow) -> Camera {
     let all = identity.role.may_change_tasks();
-    let CameraRow { id, name, url, username, password, created_at, updated_at } = row;
+    let CameraRow { id, name, url, detect_url, username, password, created_at, updated_at } = row;
+    let open = |url: String| if all { url } else { without_password(&url) };
     Camera {
         id,
         name,
-        url: if all { url } else { without_password(&url) },
+        url: open(url),
+        detect_url: detect_url.map(open),
         username: username.filter(|_| all),
         password: password.filter(|_| all),
         created_at: rfc3339(created_at),

@@ -41,6 +41,9 @@ pub struct Args {
     /// Let the camera send no sender reports, as many cheap ones do
     #[arg(long, conflicts_with = "clock_offset")]
     no_reports: bool,
+    /// Begin each path at a whole multiple of its video's length, so that two sizes of one video show the same moment
+    #[arg(long)]
+    in_step: bool,
 }
 
 /// Plays until the process is ended.
@@ -59,7 +62,14 @@ pub fn run(args: Args) -> Result<()> {
         false => Reports::Ahead { ms: (args.clock_offset * 1000.0).round() as i64 },
     };
     let count = videos.len();
-    let camera = SimCamera::start(SimSpec { videos, listen: args.listen, login, faults: args.faults, reports })?;
+    let camera = SimCamera::start(SimSpec {
+        videos,
+        listen: args.listen,
+        login,
+        faults: args.faults,
+        reports,
+        in_step: args.in_step,
+    })?;
     for index in 0..count {
         println!("{}", camera.url(index));
     }

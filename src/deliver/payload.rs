@@ -10,7 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::evidence::Evidence;
-use crate::domain::{FaceImage, Landmarks, Message, OriginFace, OriginImage, Rect};
+use crate::domain::{FaceImage, Landmarks, Message, OriginFace, OriginImage, PictureStream, Rect};
 
 pub const FACE_IMAGE: u32 = 65536;
 pub const ORIGIN_IMAGE: u32 = 65537;
@@ -93,6 +93,8 @@ struct FaceData<'a> {
     seq: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     person: Option<Person>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_stream: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +110,8 @@ struct OriginData<'a> {
     faces: Vec<FaceInOrigin>,
     timestamp_source: &'static str,
     clock_skew_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_stream: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -175,6 +179,7 @@ fn face_data(face: &FaceImage) -> FaceData<'_> {
         reason: face.reason.as_str(),
         seq: face.seq,
         person: face.person.as_ref().map(|p| Person { id: p.id, similarity: rounded(p.similarity, 4) }),
+        picture_stream: face.picture_stream.map(PictureStream::as_str),
     }
 }
 
@@ -190,6 +195,7 @@ fn origin_data(origin: &OriginImage) -> OriginData<'_> {
         faces: origin.faces.iter().map(face).collect(),
         timestamp_source: origin.time_source.as_str(),
         clock_skew_ms: origin.time_source.skew_ms(),
+        picture_stream: origin.picture_stream.map(PictureStream::as_str),
     }
 }
 
@@ -238,6 +244,7 @@ mod tests {
             reason: Reason::QualityStep,
             seq: 3,
             person: None,
+            picture_stream: None,
             jpeg: Arc::from([0xff, 0xd8, 0xff].as_slice()),
         }
     }
@@ -267,6 +274,13 @@ mod tests {
     }
 
     #[test]
+    fn of_a_camera_with_two_streams_it_says_which_one_is_shown() {
+        let picture_stream = Some(PictureStream::Main);
+        let text = inline(&Message::Face(FaceImage { picture_stream, ..face() }), None);
+        assert!(text.ends_with(r#""seq":3,"picture_stream":"main"}}"#), "{text}");
+    }
+
+    #[test]
     fn without_landmarks_the_key_stays() {
         let text = inline(&Message::Face(FaceImage { landmarks: None, ..face() }), None);
         assert!(text.contains(r#""landmarks":null,"#), "{text}");
@@ -288,6 +302,7 @@ mod tests {
                 detection_id: Uuid::from_u128(0xa2),
                 bbox: Rect::new(1.0, 2.0, 3.0, 4.0),
             }],
+            picture_stream: None,
             jpeg: Arc::from([].as_slice()),
         };
         let expected = concat!(

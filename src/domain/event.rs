@@ -29,6 +29,24 @@ impl Reason {
     }
 }
 
+/// Of a camera with two: the stream that a picture was cut from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PictureStream {
+    /// The large one.
+    Main,
+    /// The small one that is analysed, because the large one had no picture of that moment.
+    Detect,
+}
+
+impl PictureStream {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Detect => "detect",
+        }
+    }
+}
+
 /// A person of the directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownPerson {
@@ -64,6 +82,8 @@ pub struct FaceImage {
     pub seq: u32,
     /// Where the task asks for it and the face is known.
     pub person: Option<KnownPerson>,
+    /// `None` where the camera has one stream.
+    pub picture_stream: Option<PictureStream>,
     pub jpeg: Arc<[u8]>,
 }
 
@@ -86,6 +106,8 @@ pub struct OriginImage {
     pub time_source: TimeSource,
     pub stream_time: StreamTime,
     pub faces: Vec<OriginFace>,
+    /// `None` where the camera has one stream.
+    pub picture_stream: Option<PictureStream>,
     pub jpeg: Arc<[u8]>,
 }
 

@@ -9,15 +9,17 @@ pub mod evidence;
 pub mod face;
 pub mod geometry;
 pub mod licence;
+mod scale;
 pub mod task;
 pub mod time;
 
 pub use cidr::Cidr;
 pub use detection::{Detection, Landmarks};
 pub use error::Invalid;
-pub use event::{FaceImage, KnownPerson, Message, OriginFace, OriginImage, Reason};
+pub use event::{FaceImage, KnownPerson, Message, OriginFace, OriginImage, PictureStream, Reason};
 pub use face::{Embedding, FaceOwner, Match, SeenFace, Validity};
 pub use geometry::{Point, Polygon, Rect, Roi};
 pub use licence::{Licence, Standing, Verdict};
+pub use scale::Scale;
 pub use task::{Category, Outputs, Payload, Repeat, Rules, Source, Task, TaskId, Transport};
 pub use time::{StreamTime, TimeSource, UnixMs};

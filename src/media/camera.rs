@@ -15,8 +15,9 @@ use super::backoff::Backoff;
 use super::source::Source;
 use super::tap::{Feed, FirstFrame, Seen, Tap};
 use super::timeline::Timeline;
-use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, link, reference, thin};
+use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, coded, link, reference, template, thin};
 use crate::clock;
+use crate::frame::Frame;
 
 /// How often the supervisor looks up from its wait.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -117,6 +118,8 @@ struct Shared {
 
 struct Supervisor<F> {
     source: Source,
+    /// Pictures go here as they come, instead of being decoded.
+    coded: Option<Arc<coded::Store>>,
     spec: CameraSpec,
     shared: Arc<Shared>,
     on_state: F,
@@ -128,6 +131,19 @@ enum Outcome {
     Fault { fault: Fault, is_file: bool, played: Duration },
 }
 
+/// Where no picture is decoded, none is handed on.
+struct NoFrames;
+
+impl FrameSink for NoFrames {
+    fn offer(&self, _: Frame) {}
+
+    fn offer_waiting(&self, _: Frame, _: Duration) -> Result<(), Frame> {
+        Ok(())
+    }
+
+    fn end(&self) {}
+}
+
 static NEXT_CAMERA: AtomicU64 = AtomicU64::new(0);
 
 impl Camera {
@@ -135,6 +151,24 @@ impl Camera {
     pub fn start(
         spec: CameraSpec,
         sink: Arc<dyn FrameSink>,
+        on_state: impl Fn(CameraState) + Send + 'static,
+    ) -> Result<Self, MediaError> {
+        Self::launch(spec, sink, None, on_state)
+    }
+
+    /// The same of an RTSP stream that is kept in its coded form.
+    pub(super) fn start_coded(
+        spec: CameraSpec,
+        store: Arc<coded::Store>,
+        on_state: impl Fn(CameraState) + Send + 'static,
+    ) -> Result<Self, MediaError> {
+        Self::launch(spec, Arc::new(NoFrames), Some(store), on_state)
+    }
+
+    fn launch(
+        spec: CameraSpec,
+        sink: Arc<dyn FrameSink>,
+        coded: Option<Arc<coded::Store>>,
         on_state: impl Fn(CameraState) + Send + 'static,
     ) -> Result<Self, MediaError> {
         let source = Source::parse(&spec.url)?;
@@ -154,7 +188,7 @@ impl Camera {
             start: Mutex::new(None),
         };
         let shared = Arc::new(Shared { feed: Arc::new(feed), gate: Mutex::new(()), wake: Condvar::new() });
-        let supervisor = Supervisor { source, spec, shared: Arc::clone(&shared), on_state };
+        let supervisor = Supervisor { source, coded, spec, shared: Arc::clone(&shared), on_state };
         let name = format!("cam-{}", NEXT_CAMERA.fetch_add(1, Ordering::Relaxed));
         let thread = std::thread::Builder::new().name(name).spawn(move || supervisor.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -255,27 +289,32 @@ impl<F: Fn(CameraState)> Supervisor<F> {
     fn run_once(&self) -> Outcome {
         let is_file = self.source.is_file(self.spec.pace);
         let seen = Seen::new();
-        let built = self.build().and_then(|pipeline| {
-            let sink = link::prepare(&pipeline, self.source.kind)?;
-            Ok((pipeline, sink))
-        });
-        let (pipeline, sink) = match built {
+        let built = self.build().and_then(|pipeline| self.prepare(&pipeline, is_file, &seen).map(|()| pipeline));
+        let pipeline = match built {
             Ok(built) => built,
             Err(error) => {
                 let fault = Fault { detail: error.to_string(), ..Fault::new(FaultKind::Other, &self.source) };
                 return Outcome::Fault { fault, is_file: is_file == Some(true), played: Duration::ZERO };
             }
         };
-        if let Some(sink) = sink.downcast_ref::<gst_app::AppSink>() {
-            link::count_packets(&pipeline, &seen);
-            thin::install(&pipeline, &self.shared.feed, &seen);
-            reference::install(&pipeline, &seen, &self.source.shown);
-            Tap::install(sink, Arc::clone(&self.shared.feed), is_file, Arc::clone(&seen));
-        }
         let outcome = self.watch(&pipeline, is_file, &seen);
         // Going to null cannot fail; it ends the streaming threads before it returns.
         let _ = pipeline.set_state(gst::State::Null);
         outcome
+    }
+
+    fn prepare(&self, pipeline: &gst::Pipeline, is_file: Option<bool>, seen: &Arc<Seen>) -> Result<(), MediaError> {
+        link::count_packets(pipeline, seen);
+        reference::install(pipeline, seen, &self.source.shown);
+        if let Some(store) = &self.coded {
+            return coded::install(pipeline, store, seen, &self.source.shown);
+        }
+        let sink = link::prepare(pipeline, self.source.kind)?;
+        if let Some(sink) = sink.downcast_ref::<gst_app::AppSink>() {
+            thin::install(pipeline, &self.shared.feed, seen);
+            Tap::install(sink, Arc::clone(&self.shared.feed), is_file, Arc::clone(seen));
+        }
+        Ok(())
     }
 
     fn build(&self) -> Result<gst::Pipeline, MediaError> {
@@ -293,7 +332,8 @@ impl<F: Fn(CameraState)> Supervisor<F> {
         }
         values.extend(source.user.as_deref().map(|user| ("user", user)));
         values.extend(source.password.as_deref().map(|password| ("password", password)));
-        source.kind.template().build(&values)
+        let template = if self.coded.is_some() { template::RTSP_CODED } else { source.kind.template() };
+        template.build(&values)
     }
 
     fn watch(&self, pipeline: &gst::Pipeline, is_file: Option<bool>, seen: &Seen) -> Outcome {
@@ -357,7 +397,7 @@ impl<F: Fn(CameraState)> Watch<'_, F> {
             self.packets = (packets, clock::monotonic());
         }
         let Some(FirstFrame { width, height, is_file, .. }) = *self.seen.first.lock() else { return };
-        let Supervisor { source, spec, shared, on_state } = self.supervisor;
+        let Supervisor { source, spec, shared, on_state, .. } = self.supervisor;
         if self.told.is_none() {
             self.is_file = Some(is_file);
             self.length = self.pipeline.query_duration::<gst::ClockTime>().map(Into::into);

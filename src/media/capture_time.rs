@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::domain::{TimeSource, UnixMs};
+use crate::frame::Moment;
 
 /// A clock farther from ours than this is not believed.
 const TRUSTED_MS: u64 = 10_000;
@@ -40,6 +41,8 @@ pub struct CaptureTime {
     wall_ms: Option<i128>,
     arrivals: Smallest,
     trusted: Option<bool>,
+    /// Of all packets: arrival since the process began minus presentation time, in nanoseconds.
+    quickest: Smallest,
 }
 
 impl CaptureTime {
@@ -58,6 +61,20 @@ impl CaptureTime {
         let late_ms = i128::from(reference.received.0) - reference.camera_ns.div_euclid(NS_A_MS);
         self.arrivals.add(reference.at.as_secs(), saturated(late_ms));
         self.judge()
+    }
+
+    /// A packet came, `at` after this process began.
+    pub fn arrived(&mut self, pts_ns: u64, at: Duration) {
+        self.quickest.add(at.as_secs(), saturated(at.as_nanos() as i128 - i128::from(pts_ns)));
+    }
+
+    /// Of a picture, for finding it in another stream of the camera.
+    pub fn moment(&self, pts_ns: u64) -> Moment {
+        let pts_ns = i128::from(pts_ns);
+        Moment {
+            camera_ns: self.offset_ns.map(|offset_ns| offset_ns + pts_ns),
+            local_ns: self.quickest.smallest().map(|late_ns| saturated(i128::from(late_ns) + pts_ns)),
+        }
     }
 
     fn judge(&mut self) -> Option<(bool, i64)> {

@@ -85,7 +85,7 @@ pub fn is_decoder(element: &gst::Element) -> bool {
 }
 
 /// Keeps the camera's sound off the network.
-fn video_only(source: &gst::Element) {
+pub fn video_only(source: &gst::Element) {
     source.connect("select-stream", false, |values| {
         let media = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
         let media = media.and_then(|caps| caps.structure(0)?.get::<String>("media").ok());

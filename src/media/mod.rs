@@ -8,13 +8,17 @@ mod backoff;
 mod beat;
 mod camera;
 mod capture_time;
+mod coded;
+mod decode_one;
 mod fault;
 mod libav;
 mod link;
+mod main_camera;
 mod measure;
 mod nal;
 mod reference;
 mod sample;
+mod segment;
 mod source;
 mod still;
 mod tap;
@@ -28,6 +32,7 @@ use gst::glib;
 
 pub use camera::{Camera, CameraSpec, CameraState, Pace, Patience};
 pub use fault::{Fault, FaultKind};
+pub use main_camera::MainCamera;
 pub use measure::measure_decode;
 pub use source::{SourceKind, check_url, redact_url};
 

@@ -21,33 +21,36 @@ const NTP: &str = "timestamp/x-ntp";
 pub fn install(pipeline: &gst::Pipeline, seen: &Arc<Seen>, place: &str) {
     let Some(source) = pipeline.by_name(SOURCE) else { return };
     let (seen, place, watched) = (Arc::clone(seen), Arc::<str>::from(place), AtomicBool::new(false));
-    let started = clock::monotonic();
     source.connect_pad_added(move |_, pad| {
         if watched.swap(true, Ordering::Relaxed) {
             return;
         }
         let (seen, place) = (Arc::clone(&seen), Arc::clone(&place));
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            if let Some((pts_ns, camera_ns)) = info.buffer().and_then(|buffer| camera_time(buffer)) {
-                let at = clock::monotonic().saturating_duration_since(started);
-                let reference = Reference { pts_ns, camera_ns, received: clock::unix_ms(), at };
-                let news = seen.capture.lock().note(reference);
-                if let Some((trusted, skew_ms)) = news {
-                    tell(&place, trusted, skew_ms);
-                }
+            let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+            let Some(pts_ns) = buffer.pts().map(gst::ClockTime::nseconds) else { return gst::PadProbeReturn::Ok };
+            let at = clock::uptime();
+            let mut capture = seen.capture.lock();
+            capture.arrived(pts_ns, at);
+            let camera_ns = camera_time(buffer);
+            let news = camera_ns
+                .and_then(|camera_ns| capture.note(Reference { pts_ns, camera_ns, received: clock::unix_ms(), at }));
+            drop(capture);
+            if let Some((trusted, skew_ms)) = news {
+                tell(&place, trusted, skew_ms);
             }
             gst::PadProbeReturn::Ok
         });
     });
 }
 
-/// Presentation time, and nanoseconds since the Unix epoch by the camera's clock.
-fn camera_time(buffer: &gst::BufferRef) -> Option<(u64, i128)> {
+/// Nanoseconds since the Unix epoch by the camera's clock.
+fn camera_time(buffer: &gst::BufferRef) -> Option<i128> {
     let mut marks = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
     let mark = marks.find(|mark| mark.reference().structure(0).is_some_and(|s| s.name() == NTP))?;
     let unix_ns = i128::from(mark.timestamp().nseconds()) - NTP_TO_UNIX_S * 1_000_000_000;
     // A report without a clock behind it says zero (RFC 3550, 6.4.1).
-    (unix_ns >= 0).then_some((buffer.pts()?.nseconds(), unix_ns))
+    (unix_ns >= 0).then_some(unix_ns)
 }
 
 fn tell(place: &str, trusted: bool, skew_ms: i64) {

@@ -66,7 +66,7 @@ pub struct Seen {
     pub first: Mutex<Option<FirstFrame>>,
     pub last_time: Mutex<StreamTime>,
     pub arrivals: Mutex<Arrivals>,
-    pub capture: Mutex<CaptureTime>,
+    pub capture: Arc<Mutex<CaptureTime>>,
 }
 
 #[derive(Clone, Copy)]
@@ -86,7 +86,7 @@ impl Seen {
             first: Mutex::new(None),
             last_time: Mutex::new(StreamTime::ZERO),
             arrivals: Mutex::default(),
-            capture: Mutex::default(),
+            capture: Arc::default(),
         })
     }
 }
@@ -124,6 +124,7 @@ impl Tap {
         let Some(number) = self.wanted(&buffer, damaged) else {
             return Ok(gst::FlowSuccess::Ok);
         };
+        let moment = buffer.pts().map(|pts| self.seen.capture.lock().moment(pts.nseconds())).unwrap_or_default();
         let picture = DecodedPicture::map(buffer, &info).ok_or(gst::FlowError::NotNegotiated)?;
         let frame = Frame {
             buffer: Arc::new(picture),
@@ -133,6 +134,7 @@ impl Tap {
             arrived,
             decoded: now,
             time_source,
+            moment,
             number,
         };
         if !is_file {

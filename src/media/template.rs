@@ -38,6 +38,8 @@ macro_rules! template_file {
 }
 
 pub const DECODE_ONLY: TemplateFile = template_file!("decode-only");
+pub const RTSP_CODED: TemplateFile = template_file!("rtsp-coded");
+pub const CODED: TemplateFile = template_file!("coded");
 
 impl SourceKind {
     pub fn template(self) -> TemplateFile {
@@ -92,7 +94,7 @@ mod tests {
         gst::init().unwrap();
         let kinds = [SourceKind::File, SourceKind::Http, SourceKind::Rtsp, SourceKind::V4l2, SourceKind::Test]
             .map(SourceKind::template);
-        for file in kinds.into_iter().chain([DECODE_ONLY]) {
+        for file in kinds.into_iter().chain([DECODE_ONLY, RTSP_CODED, CODED]) {
             let pipeline = file.build(&[]).unwrap_or_else(|e| panic!("{e}"));
             assert!([SOURCE, DECODE, FRAMES].iter().all(|name| pipeline.by_name(name).is_some()), "{}", file.name);
             let template: Template = toml::from_str(file.text).unwrap();

@@ -47,13 +47,15 @@ pub struct SimSpec {
     pub faults: Vec<TimedFault>,
     /// What the camera tells of its clock.
     pub reports: Reports,
+    /// Each path begins at a whole multiple of its clip's length, so that clips of one length show the same moment.
+    pub in_step: bool,
 }
 
 impl SimSpec {
     /// On loopback, at a free port, for everybody, without faults.
     pub fn new(videos: Vec<PathBuf>) -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { videos, listen, login: None, faults: Vec::new(), reports: Reports::default() }
+        Self { videos, listen, login: None, faults: Vec::new(), reports: Reports::default(), in_step: false }
     }
 }
 

@@ -64,15 +64,26 @@ pub fn ensure(folder: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<R
 
 /// The first `frames` frames of the scene as H.264 in an MP4 file.
 pub fn record(path: &Path, frames: usize, progress: &mut dyn FnMut(usize, usize)) -> Result<(), SimError> {
+    let mut scene = Scene::new();
+    record_pictures(path, (WIDTH, HEIGHT), frames, &mut |number| scene.frame(number), progress)
+}
+
+/// So many pictures of that width and height, I420 and BT.709, [`FPS`] a second.
+pub fn record_pictures(
+    path: &Path,
+    size: (usize, usize),
+    frames: usize,
+    picture: &mut dyn FnMut(usize) -> OwnedPlanes,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), SimError> {
     gst::init()?;
     let fail = |problem: String| SimError::Recording { path: path.to_owned(), problem };
-    let pipeline = build(path).map_err(&fail)?;
+    let pipeline = build(path, size).map_err(&fail)?;
     let source = pipeline.by_name("pictures").and_downcast::<gst_app::AppSrc>().expect("named when it was made");
     // A failure is told in full by the message that follows.
     let _ = pipeline.set_state(gst::State::Playing);
-    let mut scene = Scene::new();
     for number in 0..frames {
-        if source.push_buffer(buffer(scene.frame(number), number)).is_err() {
+        if source.push_buffer(buffer(picture(number), number)).is_err() {
             break;
         }
         progress(number + 1, frames);
@@ -85,9 +96,9 @@ pub fn record(path: &Path, frames: usize, progress: &mut dyn FnMut(usize, usize)
     result.map_err(fail)
 }
 
-fn build(path: &Path) -> Result<gst::Pipeline, String> {
+fn build(path: &Path, (width, height): (usize, usize)) -> Result<gst::Pipeline, String> {
     let make = |factory: &str| gst::ElementFactory::make(factory).build().map_err(|e| e.to_string());
-    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, WIDTH as u32, HEIGHT as u32)
+    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width as u32, height as u32)
         .fps(gst::Fraction::new(FPS as i32, 1))
         .colorimetry(&bt709())
         .build()

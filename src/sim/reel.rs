@@ -28,6 +28,8 @@ pub struct Switches {
 pub struct Reel {
     pub clip: Arc<Clip>,
     pub after: Arc<Clip>,
+    /// Begins at a whole multiple of the clip's length.
+    pub in_step: bool,
 }
 
 struct Player {
@@ -72,7 +74,10 @@ impl Player {
         }
         if begins {
             let due = self.reel.clip.packets.get(self.next).map(|packet| packet.decode_at);
-            self.round_start = Some(now().saturating_sub(due.unwrap_or_default()));
+            self.round_start = Some(match self.round_start.is_none() && self.reel.in_step {
+                true => next_round(source, self.reel.clip.duration),
+                false => now().saturating_sub(due.unwrap_or_default()),
+            });
         }
         true
     }
@@ -204,6 +209,14 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_stopping(source: &gst_app::AppSrc) -> bool {
     source.static_pad("src").is_none_or(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
+}
+
+/// When the clock's time is next a multiple of a clip's length; all media have the same clock.
+fn next_round(source: &gst_app::AppSrc, length: gst::ClockTime) -> gst::ClockTime {
+    let now = source.current_running_time().unwrap_or_default();
+    let clock_time = source.base_time().unwrap_or_default() + now;
+    let length_ns = length.nseconds().max(1);
+    now + gst::ClockTime::from_nseconds(length_ns - clock_time.nseconds() % length_ns)
 }
 
 fn wait_until(source: &gst_app::AppSrc, running_time: gst::ClockTime) {

@@ -3,7 +3,6 @@
 //! It lives in a thread and a main context of its own; all that changes it happens there.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -63,7 +62,7 @@ impl Stage {
             ip: spec.listen.ip(),
             login: spec.login.clone(),
             reports: spec.reports,
-            reels: Mutex::new(reels(&spec.videos)?),
+            reels: Mutex::new(reels(spec)?),
             faults: Arc::default(),
             listener: Mutex::new(Listener::Closed),
         };
@@ -171,7 +170,7 @@ impl Stage {
         for (index, reel) in reels.iter_mut().enumerate() {
             let next = clips.iter().cycle().skip(index + 1).take(clips.len());
             if let Some(other) = next.into_iter().find(|other| other.codec != reel.clip.codec) {
-                *reel = Reel { clip: Arc::clone(other), after: Arc::clone(other) };
+                *reel = Reel { clip: Arc::clone(other), after: Arc::clone(other), in_step: false };
             }
         }
         drop(reels);
@@ -221,12 +220,12 @@ impl Stage {
     }
 }
 
-fn reels(videos: &[PathBuf]) -> Result<Vec<Reel>, SimError> {
-    let clips = videos.iter().map(|video| Clip::load(video).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+fn reels(spec: &SimSpec) -> Result<Vec<Reel>, SimError> {
+    let clips = spec.videos.iter().map(|video| Clip::load(video).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let reel = |(index, clip): (usize, &Arc<Clip>)| {
         // A payloader stays with its codec.
         let after = clips.iter().cycle().skip(index + 1).take(clips.len()).find(|other| other.codec == clip.codec);
-        Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)) }
+        Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)), in_step: spec.in_step }
     };
     Ok(clips.iter().enumerate().map(reel).collect())
 }

@@ -110,7 +110,8 @@ impl Subject {
         match self {
             Self::Task => task(c, object),
             Self::Camera => Ok(cameras::get(c, object)?.and_then(|row| {
-                map(json!({"name": row.name, "url": row.url, "username": row.username, "password": row.password}))
+                let account = (row.username, row.password);
+                map(json!({"name": row.name, "url": row.url, "detect_url": row.detect_url, "username": account.0, "password": account.1}))
             })),
             Self::Key => Ok(keys::find(c, object)?.and_then(|row| {
                 let (signing, revoked) = (row.sealed.is_some(), row.revoked_at.is_some());

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    FaceImage, KnownPerson, Landmarks, Message, OriginFace, OriginImage, Point, Reason, Rect, StreamTime, TaskId,
-    TimeSource, UnixMs,
+    FaceImage, KnownPerson, Landmarks, Message, OriginFace, OriginImage, PictureStream, Point, Reason, Rect,
+    StreamTime, TaskId, TimeSource, UnixMs,
 };
 
 pub fn write(message: &Message) -> String {
@@ -50,6 +50,9 @@ struct Head {
     time_source: Option<String>,
     #[serde(default)]
     clock_skew_ms: Option<i64>,
+    /// Absent where the camera has one stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    picture_stream: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +99,7 @@ impl From<&FaceImage> for Face {
                 stream_time_ns: m.stream_time.as_nanos(),
                 time_source: Some(m.time_source.as_str().to_owned()),
                 clock_skew_ms: m.time_source.skew_ms(),
+                picture_stream: m.picture_stream.map(|stream| stream.as_str().to_owned()),
             },
             face_id: m.face_id,
             detection_id: m.detection_id,
@@ -125,6 +129,7 @@ impl From<&OriginImage> for Origin {
                 stream_time_ns: m.stream_time.as_nanos(),
                 time_source: Some(m.time_source.as_str().to_owned()),
                 clock_skew_ms: m.time_source.skew_ms(),
+                picture_stream: m.picture_stream.map(|stream| stream.as_str().to_owned()),
             },
             faces: m.faces.iter().map(face).collect(),
         }
@@ -132,6 +137,12 @@ impl From<&OriginImage> for Origin {
 }
 
 impl Head {
+    /// `None` where the row was not written by us.
+    fn picture_stream(&self) -> Option<Option<PictureStream>> {
+        let Some(name) = &self.picture_stream else { return Some(None) };
+        [PictureStream::Main, PictureStream::Detect].into_iter().find(|stream| stream.as_str() == name).map(Some)
+    }
+
     fn time_source(&self) -> Option<TimeSource> {
         match self.time_source.as_deref() {
             None => Some(TimeSource::UNTOLD),
@@ -146,6 +157,7 @@ impl Head {
 impl Face {
     fn into_domain(self, jpeg: Arc<[u8]>) -> Option<FaceImage> {
         let time_source = self.head.time_source()?;
+        let picture_stream = self.head.picture_stream()?;
         Some(FaceImage {
             message_id: self.head.message_id,
             task_id: TaskId::parse(&self.head.task_id)?,
@@ -156,6 +168,7 @@ impl Face {
             origin_image_id: self.head.origin_image_id,
             taken_at: UnixMs(self.head.taken_at_ms),
             time_source,
+            picture_stream,
             stream_time: StreamTime::from_nanos(self.head.stream_time_ns),
             bbox: rect(self.bbox),
             confidence: self.confidence,
@@ -172,6 +185,7 @@ impl Face {
 impl Origin {
     fn into_domain(self, jpeg: Arc<[u8]>) -> Option<OriginImage> {
         let time_source = self.head.time_source()?;
+        let picture_stream = self.head.picture_stream()?;
         let face =
             |f: FaceInOrigin| OriginFace { face_id: f.face_id, detection_id: f.detection_id, bbox: rect(f.bbox) };
         Some(OriginImage {
@@ -182,6 +196,7 @@ impl Origin {
             origin_image_id: self.head.origin_image_id,
             taken_at: UnixMs(self.head.taken_at_ms),
             time_source,
+            picture_stream,
             stream_time: StreamTime::from_nanos(self.head.stream_time_ns),
             faces: self.faces.into_iter().map(face).collect(),
             jpeg,
@@ -238,6 +253,7 @@ mod tests {
                     .chain([Point::new(confidence, quality)]).collect::<Vec<_>>().try_into().unwrap())),
                 reason: reasons[seq as usize % reasons.len()],
                 seq,
+                picture_stream: [None, Some(PictureStream::Main), Some(PictureStream::Detect)][seq as usize % 3],
                 person: with_landmarks.then(|| KnownPerson { id: Uuid::new_v4(), similarity: confidence }),
                 jpeg: Arc::from([1, 2, 3].as_slice()),
             });
@@ -255,6 +271,7 @@ mod tests {
             origin_image_id: Uuid::new_v4(),
             taken_at: UnixMs(7),
             time_source: TimeSource::File,
+            picture_stream: Some(PictureStream::Detect),
             stream_time: StreamTime::from_millis(9),
             faces: vec![OriginFace {
                 face_id: Uuid::new_v4(),

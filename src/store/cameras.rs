@@ -11,6 +11,8 @@ pub struct CameraRow {
     pub id: String,
     pub name: String,
     pub url: String,
+    /// The small stream, which is analysed in place of the other.
+    pub detect_url: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
     pub created_at: UnixMs,
@@ -36,10 +38,11 @@ pub struct CameraQuery {
 /// `Conflict` where the id is taken.
 pub fn insert(connection: &Connection, row: &CameraRow) -> Result<(), StoreError> {
     connection.execute(
-        "INSERT INTO cameras (id, name, url, username, password, created_at, updated_at)
-         VALUES (:id, :name, :url, :username, :password, :created_at, :updated_at)",
+        "INSERT INTO cameras (id, name, url, detect_url, username, password, created_at, updated_at)
+         VALUES (:id, :name, :url, :detect_url, :username, :password, :created_at, :updated_at)",
         named_params! {
-            ":id": row.id, ":name": row.name, ":url": row.url, ":username": row.username, ":password": row.password,
+            ":id": row.id, ":name": row.name, ":url": row.url, ":detect_url": row.detect_url,
+            ":username": row.username, ":password": row.password,
             ":created_at": row.created_at.0, ":updated_at": row.updated_at.0,
         },
     )?;
@@ -49,10 +52,11 @@ pub fn insert(connection: &Connection, row: &CameraRow) -> Result<(), StoreError
 /// Everything but id and time of creation. False where there is no such camera.
 pub fn update(connection: &Connection, row: &CameraRow) -> Result<bool, StoreError> {
     let changed = connection.execute(
-        "UPDATE cameras SET name = :name, url = :url, username = :username, password = :password,
+        "UPDATE cameras SET name = :name, url = :url, detect_url = :detect_url, username = :username, password = :password,
                             updated_at = :updated_at WHERE id = :id",
         named_params! {
-            ":id": row.id, ":name": row.name, ":url": row.url, ":username": row.username, ":password": row.password,
+            ":id": row.id, ":name": row.name, ":url": row.url, ":detect_url": row.detect_url,
+            ":username": row.username, ":password": row.password,
             ":updated_at": row.updated_at.0,
         },
     )?;
@@ -85,6 +89,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<CameraRow> {
         id: row.get("id")?,
         name: row.get("name")?,
         url: row.get("url")?,
+        detect_url: row.get("detect_url")?,
         username: row.get("username")?,
         password: row.get("password")?,
         created_at: UnixMs(row.get("created_at")?),

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_audit.sql"),
     include_str!("migrations/0006_faces.sql"),
     include_str!("migrations/0007_delivery.sql"),
+    include_str!("migrations/0008_detect_url.sql"),
 ];
 
 /// Refuses a database that a newer program has written.
@@ -68,7 +69,12 @@ mod tests {
         for from in 1..MIGRATIONS.len() {
             let old = Connection::open_in_memory().unwrap();
             migrate_to(&old, from).unwrap();
-            old.execute("INSERT INTO outputs VALUES (1, 't', 'localpath', '{}', 5)", []).unwrap();
+            let (address, value) = if from < 7 { ("", "") } else { (", address", ", 'a'") };
+            let output = format!(
+                "INSERT INTO outputs (id, task_id, kind, target, created_at{address})
+                 VALUES (1, 't', 'localpath', '{{}}', 5{value})"
+            );
+            old.execute(&output, []).unwrap();
             migrate(&old).unwrap();
             assert_eq!(schema(&old), schema(&fresh), "from version {from}");
             let kept: i64 = old.query_row("SELECT created_at FROM outputs", [], |row| row.get(0)).unwrap();

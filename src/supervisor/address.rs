@@ -9,8 +9,17 @@ use crate::store::{CameraRow, Store, StoreError};
 /// What a server may answer with when it is asked for a stream's address: never a file or a device of this box.
 const NETWORK: [&str; 4] = ["rtsp://", "rtsps://", "http://", "https://"];
 
+/// What a camera is opened by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Of the stream that is analysed.
+    pub url: String,
+    /// Of the large stream, where that is another one.
+    pub main: Option<String>,
+}
+
 pub enum Address {
-    Known(String),
+    Known(Place),
     ToBeAsked(AddressQuestion),
 }
 
@@ -30,13 +39,14 @@ pub enum AddressError {
 
 /// Blocks for a look into the registry.
 pub fn find(source: &Source, store: &Store) -> Result<Address, AddressError> {
+    let alone = |url: String| Place { url, main: None };
     let known = match source {
-        Source::Url { url } => url.clone(),
+        Source::Url { url } => alone(url.clone()),
         Source::Camera { id } => {
             let row = store.camera(id).wait()?;
-            with_account(&row.ok_or_else(|| AddressError::UnknownCamera { id: id.clone() })?)
+            of_camera(&row.ok_or_else(|| AddressError::UnknownCamera { id: id.clone() })?)
         }
-        Source::Vcn { .. } => platform(source).ok_or(AddressError::Platform)?,
+        Source::Vcn { .. } => alone(platform(source).ok_or(AddressError::Platform)?),
         Source::Restful { url, headers, certificate_check, rtsp_path_in_response } => {
             return Ok(Address::ToBeAsked(AddressQuestion {
                 url: url.clone(),
@@ -50,20 +60,28 @@ pub fn find(source: &Source, store: &Store) -> Result<Address, AddressError> {
 }
 
 /// What a server answered with, if it may be opened.
-pub fn answered(address: String) -> Result<String, AddressError> {
+pub fn answered(address: String) -> Result<Place, AddressError> {
     let network = NETWORK.iter().any(|scheme| address.starts_with(scheme));
-    if network { Ok(address) } else { Err(AddressError::NotNetwork) }
+    if network { Ok(Place { url: address, main: None }) } else { Err(AddressError::NotNetwork) }
+}
+
+fn of_camera(camera: &CameraRow) -> Place {
+    let main = with_account(&camera.url, camera);
+    match &camera.detect_url {
+        Some(small) => Place { url: with_account(small, camera), main: Some(main) },
+        None => Place { url: main, main: None },
+    }
 }
 
 /// The registry's account goes into the address, unless that has one of its own.
-fn with_account(camera: &CameraRow) -> String {
-    let Ok(mut url) = Url::parse(&camera.url) else { return camera.url.clone() };
+fn with_account(address: &str, camera: &CameraRow) -> String {
+    let Ok(mut url) = Url::parse(address) else { return address.to_owned() };
     if let (Some(username), "") = (&camera.username, url.username()) {
         // Addresses of files and devices have no place for it, and need none.
         let _ = url.set_username(username).and_then(|()| url.set_password(camera.password.as_deref()));
         return url.into();
     }
-    camera.url.clone()
+    address.to_owned()
 }
 
 /// `rtsp://username:password@ip:port/device_id/stream_type`
@@ -89,15 +107,19 @@ mod tests {
             id: "door".into(),
             name: "door".into(),
             url: url.into(),
+            detect_url: None,
             username: username.map(Into::into),
             password: Some("p@ss".into()),
             created_at: UnixMs(0),
             updated_at: UnixMs(0),
         };
-        assert_eq!(with_account(&camera("rtsp://h:554/1?a=b", Some("ad min"))), "rtsp://ad%20min:p%40ss@h:554/1?a=b");
-        assert_eq!(with_account(&camera("rtsp://own:pw@h/1", Some("admin"))), "rtsp://own:pw@h/1");
-        assert_eq!(with_account(&camera("rtsp://h/1", None)), "rtsp://h/1");
-        assert_eq!(with_account(&camera("file:///v.mp4", Some("admin"))), "file:///v.mp4");
+        let place = |camera: CameraRow| of_camera(&camera).url;
+        assert_eq!(place(camera("rtsp://h:554/1?a=b", Some("ad min"))), "rtsp://ad%20min:p%40ss@h:554/1?a=b");
+        assert_eq!(place(camera("rtsp://own:pw@h/1", Some("admin"))), "rtsp://own:pw@h/1");
+        assert_eq!(place(camera("rtsp://h/1", None)), "rtsp://h/1");
+        assert_eq!(place(camera("file:///v.mp4", Some("admin"))), "file:///v.mp4");
+        let two = of_camera(&CameraRow { detect_url: Some("rtsp://h/2".into()), ..camera("rtsp://h/1", Some("u")) });
+        assert_eq!((two.url.as_str(), two.main.as_deref()), ("rtsp://u:p%40ss@h/2", Some("rtsp://u:p%40ss@h/1")));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub struct Inbox {
 #[derive(Default)]
 struct Kept {
     states: BTreeMap<(TaskId, u64), CameraState>,
+    main_states: BTreeMap<(TaskId, u64), CameraState>,
     drained: BTreeSet<u64>,
     answers: Vec<Answer>,
     releases: Vec<(TaskId, oneshot::Sender<()>)>,
@@ -38,6 +39,8 @@ pub struct Answer {
 /// Everything since the last look.
 pub struct Mail {
     pub states: Vec<(TaskId, u64, CameraState)>,
+    /// Of the large streams of cameras that have two.
+    pub main_states: Vec<(TaskId, u64, CameraState)>,
     /// Generations of channels whose analysis has nothing left.
     pub drained: BTreeSet<u64>,
     pub answers: Vec<Answer>,
@@ -57,6 +60,10 @@ impl Inbox {
 
     pub fn state(&self, id: TaskId, generation: u64, state: CameraState) {
         self.put(|kept| drop(kept.states.insert((id, generation), state)));
+    }
+
+    pub fn main_state(&self, id: TaskId, generation: u64, state: CameraState) {
+        self.put(|kept| drop(kept.main_states.insert((id, generation), state)));
     }
 
     pub fn drained(&self, generation: u64) {
@@ -84,9 +91,11 @@ impl Inbox {
         let deadline = clock::monotonic() + limit;
         let mut kept = self.mail.lock();
         while kept.is_empty() && !self.arrived.wait_until(&mut kept, deadline).timed_out() {}
-        let Kept { states, drained, answers, releases, woken, stopping } = std::mem::take(&mut *kept);
-        let states = states.into_iter().map(|((id, generation), state)| (id, generation, state)).collect();
-        Mail { states, drained, answers, releases, woken, stopping }
+        let Kept { states, main_states, drained, answers, releases, woken, stopping } = std::mem::take(&mut *kept);
+        let listed = |states: BTreeMap<(TaskId, u64), CameraState>| {
+            states.into_iter().map(|((id, generation), state)| (id, generation, state)).collect()
+        };
+        Mail { states: listed(states), main_states: listed(main_states), drained, answers, releases, woken, stopping }
     }
 
     fn put(&self, change: impl FnOnce(&mut Kept)) {
@@ -97,7 +106,10 @@ impl Inbox {
 
 impl Kept {
     fn is_empty(&self) -> bool {
-        let nothing = self.states.is_empty() && self.drained.is_empty() && self.releases.is_empty();
+        let nothing = self.states.is_empty()
+            && self.main_states.is_empty()
+            && self.drained.is_empty()
+            && self.releases.is_empty();
         nothing && self.answers.is_empty() && !self.woken && !self.stopping
     }
 }

@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Duties;
-use super::address::{self, Address, AddressError};
+use super::address::{self, Address, AddressError, Place};
 use super::folder::TaskFolder;
 use super::inbox::{Answer, Inbox, Mail};
 use super::journal::Journal;
 use super::plan::{Action, plan};
 use super::room::Room;
 use super::telemetry::{self, Telemetry};
-use super::words::{failure, faulty, playing};
-use crate::channel::{Channel, Site};
+use super::words::{MainStream, failure, faulty, playing};
+use crate::channel::{Channel, Main, Site, Streams};
 use crate::clock;
 use crate::deliver::{AddressQuestion, ResolveError, resolve};
 use crate::domain::{Source, Task, TaskId};
@@ -61,14 +61,30 @@ pub struct Running {
     pub(super) task: Arc<Task>,
     pub(super) channel: Channel,
     pub(super) generation: u64,
-    address: String,
+    address: Place,
     /// Width and height, once it plays.
     pub(super) picture_size: Option<(u32, u32)>,
+    /// Of a camera with two streams, the large one.
+    main: Option<MainStream>,
     /// Those of the picture that its region is meant for: the first one that the region was applied to.
     roi_size: Option<(u32, u32)>,
     /// How its file ended, once it has; the channel stays until it is drained.
     over: Option<TaskStatus>,
     drained: bool,
+}
+
+impl Running {
+    /// In which state it is while its camera plays; `None` when it does not.
+    fn playing(&mut self) -> Option<TaskStatus> {
+        self.picture_size?;
+        let sizes = self.rules_size().map(|size| [size, *self.roi_size.get_or_insert(size)]);
+        Some(playing(&self.task, sizes, self.main.as_ref()))
+    }
+
+    /// Of the picture in whose pixels the task's numbers are, as far as it is known.
+    fn rules_size(&self) -> Option<(u32, u32)> {
+        self.main.as_ref().map_or(self.picture_size, MainStream::size)
+    }
 }
 
 /// Shall run and cannot yet.
@@ -134,6 +150,9 @@ impl Keeper {
             let mut mail = self.inbox.wait(TICK);
             for (id, generation, state) in &mail.states {
                 self.note_camera(id, *generation, state);
+            }
+            for (id, generation, state) in &mail.main_states {
+                self.note_main(id, *generation, state);
             }
             self.note_drained(&mail);
             for answer in std::mem::take(&mut mail.answers) {
@@ -271,7 +290,7 @@ impl Keeper {
             self.set_status(&task.id, TaskStatus::of(State::Starting));
         }
         match address::find(&task.source, &self.store) {
-            Ok(Address::Known(url)) => self.open(task, url),
+            Ok(Address::Known(place)) => self.open(task, place),
             Ok(Address::ToBeAsked(question)) => self.ask(task, question, tries),
             Err(AddressError::Store(error)) => self.ask_later(task, tries, &error.to_string()),
             Err(error @ AddressError::UnknownCamera { .. }) => {
@@ -281,7 +300,7 @@ impl Keeper {
         }
     }
 
-    fn open(&mut self, task: Arc<Task>, url: String) {
+    fn open(&mut self, task: Arc<Task>, place: Place) {
         self.generation += 1;
         let generation = self.generation;
         let (id, inbox) = (task.id.clone(), Arc::clone(&self.inbox));
@@ -292,16 +311,18 @@ impl Keeper {
             telemetry::count_fault(&id, &state);
             inbox.state(id.clone(), generation, state);
         };
+        let streams = self.streams(&task.id, generation, &place);
         let started =
-            Channel::start(&self.site, (*task).clone(), &url, Pace::Live, session, Box::new(observer), on_state);
+            Channel::start(&self.site, (*task).clone(), streams, Pace::Live, session, Box::new(observer), on_state);
         match started {
             Ok(channel) => {
-                let (id, address) = (task.id.clone(), url);
+                let id = task.id.clone();
                 let running = Running {
                     task,
                     channel,
                     generation,
-                    address,
+                    main: place.main.is_some().then(MainStream::default),
+                    address: place,
                     picture_size: None,
                     roi_size: None,
                     over: None,
@@ -311,6 +332,15 @@ impl Keeper {
             }
             Err(error) => self.give_up(&task.id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
         }
+    }
+
+    fn streams(&self, id: &TaskId, generation: u64, place: &Place) -> Streams {
+        let main = place.main.as_ref().map(|url| {
+            let (id, inbox) = (id.clone(), Arc::clone(&self.inbox));
+            let on_state = move |state| inbox.main_state(id.clone(), generation, state);
+            Main { url: url.clone(), on_state: Box::new(on_state) }
+        });
+        Streams { url: place.url.clone(), main }
     }
 
     fn ask(&mut self, task: Arc<Task>, question: AddressQuestion, tries: u32) {
@@ -337,7 +367,7 @@ impl Keeper {
         }
         let Some(Waiting { task, wait: WaitsFor::Address { tries, .. } }) = self.waiting.remove(&id) else { return };
         match address.map(address::answered) {
-            Ok(Ok(url)) => self.open(task, url),
+            Ok(Ok(place)) => self.open(task, place),
             Ok(Err(error)) => self.give_up(&id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
             Err(error @ ResolveError::Never(_)) => {
                 self.give_up(&id, failure(State::StartFailed, "IVA.0004", &error.to_string()));
@@ -382,11 +412,10 @@ impl Keeper {
         let Some(running) = self.running.get_mut(&task.id) else { return };
         running.channel.adjust((*task).clone());
         if running.task.rules.roi != task.rules.roi {
-            running.roi_size = running.picture_size;
+            running.roi_size = running.rules_size();
         }
         running.task = Arc::clone(&task);
-        if let Some(size) = running.picture_size {
-            let status = playing(&task, size, running.roi_size.unwrap_or(size));
+        if let Some(status) = running.playing() {
             self.set_status(&task.id, status);
         }
     }
@@ -430,9 +459,11 @@ impl Keeper {
         let status = match state {
             CameraState::Connecting => return,
             CameraState::Playing { width, height, .. } => {
-                let size = (*width, *height);
-                running.picture_size = Some(size);
-                playing(&running.task, size, *running.roi_size.get_or_insert(size))
+                running.picture_size = Some((*width, *height));
+                match running.playing() {
+                    Some(status) => status,
+                    None => return,
+                }
             }
             CameraState::Still { fault } => faulty(State::Abnormal, fault),
             CameraState::Recovering { fault, attempt, .. } => {
@@ -457,6 +488,16 @@ impl Keeper {
             }
         };
         self.set_status(id, status);
+    }
+
+    /// A task whose large stream fails goes on with pictures of the small one, and says so.
+    fn note_main(&mut self, id: &TaskId, generation: u64, state: &CameraState) {
+        let Some(running) = self.running.get_mut(id).filter(|running| running.generation == generation) else { return };
+        let Some(main) = &mut running.main else { return };
+        main.note(state);
+        if let Some(status) = running.playing() {
+            self.set_status(id, status);
+        }
     }
 
     fn note_drained(&mut self, mail: &Mail) {

@@ -111,4 +111,8 @@ pub fn publish(task: &TaskId, channel: &Channel) {
             metrics::counter!("face_edge_cpu_microseconds_total", "task" => task.to_string(), "stage" => stage);
         counter.absolute(spent_ns / 1000);
     }
+    set("face_edge_frames_unsized_total", progress.frames_unsized.load(Ordering::Relaxed));
+    set("face_edge_pictures_main_stream_total", progress.pictures_main.load(Ordering::Relaxed));
+    set("face_edge_pictures_small_stream_total", progress.pictures_small.load(Ordering::Relaxed));
+    set("face_edge_main_stream_decode_nanoseconds_total", progress.main_decode_ns.load(Ordering::Relaxed));
 }

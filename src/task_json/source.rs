@@ -150,12 +150,12 @@ fn platform(input: &Fields, findings: &mut Findings) -> Option<Platform> {
 }
 
 /// Of an address that a camera is opened by, `url` in messages: what is wrong with it.
-pub fn check_stream_address(address: &str) -> Result<(), TaskProblem> {
+pub fn check_stream_address(field: &str, address: &str) -> Result<(), TaskProblem> {
     let mut findings = Findings::default();
     if address.chars().count() > URL_CHARS {
-        findings.invalid("url", format!("is longer than {URL_CHARS} characters"));
+        findings.invalid(field, format!("is longer than {URL_CHARS} characters"));
     }
-    check_address(address, &STREAM_SCHEMES, "url", &mut findings);
+    check_address(address, &STREAM_SCHEMES, field, &mut findings);
     findings.into_problem().map_or(Ok(()), Err)
 }
 

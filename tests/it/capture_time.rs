@@ -15,8 +15,9 @@ use crate::media::clip;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(40);
 /// From a picture's due time to its arrival behind the decoder, on a box that is busy with other tests.
 const LATE_MS: i64 = 3_000;
-/// The simulated camera sends a picture when it has to be decoded, up to two pictures before it is due.
-const EARLY_MS: i64 = 90;
+/// The clip has B-frames, and the simulated camera sends a picture when it has to be decoded, up to four pictures before
+/// it is due.
+const EARLY_MS: i64 = 200;
 
 #[derive(Clone, Copy, Debug)]
 struct Picture {

@@ -17,7 +17,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("snapshot", &["domain", "frame"]),
     ("task_json", &["domain"]),
     ("detect", &["clock", "domain", "frame"]),
-    ("media", &["clock", "domain", "frame"]),
+    ("main_stream", &["frame"]),
+    ("media", &["clock", "domain", "frame", "main_stream"]),
+    ("messages", &["clock", "domain", "frame", "main_stream", "rules", "snapshot", "veil"]),
     ("seal", &["config"]),
     ("store", &["clock", "domain", "seal"]),
     ("deliver", &["clock", "domain", "store"]),
@@ -51,7 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("analysts", &["detect", "domain", "frame", "mailbox", "worker"]),
     ("channel", &["domain", "figures", "frame", "mailbox", "media", "worker"]),
     ("veil", &["domain", "frame", "snapshot"]),
-    ("worker", &["clock", "domain", "frame", "mailbox", "motion", "rules", "snapshot", "veil"]),
+    ("worker", &["clock", "domain", "frame", "mailbox", "main_stream", "messages", "motion", "rules"]),
 ];
 
 /// Foreign libraries and the only places that may name them.

@@ -21,6 +21,7 @@ pub fn face(track: Uuid, seq: u32) -> Message {
         origin_image_id: Uuid::new_v4(),
         taken_at: clock::unix_ms(),
         time_source: TimeSource::UNTOLD,
+        picture_stream: None,
         stream_time: StreamTime::from_millis(40 * u64::from(seq)),
         bbox: Rect::new(100.0, 80.0, 40.0, 50.0),
         confidence: 0.93,
@@ -42,6 +43,7 @@ pub fn origin() -> Message {
         origin_image_id: Uuid::new_v4(),
         taken_at: clock::unix_ms(),
         time_source: TimeSource::UNTOLD,
+        picture_stream: None,
         stream_time: StreamTime::ZERO,
         faces: vec![OriginFace {
             face_id: Uuid::new_v4(),

@@ -11,7 +11,7 @@ use face_edge::clock;
 use face_edge::domain::{
     Category, Detection, Message, Outputs, Rect, Repeat, Rules, Source, StreamTime, Task, TaskId, TimeSource, UnixMs,
 };
-use face_edge::frame::{Color, Frame, Matrix, OwnedPlanes};
+use face_edge::frame::{Color, Frame, Matrix, Moment, OwnedPlanes};
 use face_edge::mailbox::{Mailbox, Sender};
 use face_edge::rules::{Outcome, Tally};
 use face_edge::worker::{self, Analysis, FindFaces, Observer, Outbound, Picture, Progress, Settings};
@@ -74,6 +74,7 @@ fn frame(number: u64) -> Frame {
         arrived: clock::monotonic(),
         decoded: clock::monotonic(),
         time_source: TimeSource::Camera { skew_ms: 12 },
+        moment: Moment::default(),
         number,
     }
 }

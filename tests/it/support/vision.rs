@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use face_edge::detect::{Catalog, Model, Runtime};
 use face_edge::domain::{StreamTime, TimeSource, UnixMs};
-use face_edge::frame::{Color, Frame, Layout, Matrix, OwnedPlanes};
+use face_edge::frame::{Color, Frame, Layout, Matrix, Moment, OwnedPlanes};
 
 /// `../shared/` + `path`; says so and is `None` where it is absent.
 pub fn shared(path: &str) -> Option<PathBuf> {
@@ -71,6 +71,7 @@ fn frame(i420: &[u8], width: usize, height: usize, matrix: Matrix) -> Frame {
         arrived: face_edge::clock::monotonic(),
         decoded: face_edge::clock::monotonic(),
         time_source: TimeSource::File,
+        moment: Moment::default(),
         number: 0,
     }
 }
