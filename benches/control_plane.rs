@@ -21,7 +21,6 @@ use face_edge::clock;
 use face_edge::domain::{TaskId, UnixMs};
 use face_edge::status::Status;
 use face_edge::store::{Desired, Store, TaskRow, TaskState};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -191,7 +190,7 @@ impl Installation {
             status: Arc::new(Status::default()),
             control: Arc::new(Nobody),
             keys: Arc::new(keys),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: face_edge::figures::Figures::new(),
             edge_pool_id: "default".into(),
             faces: Faces::blind(),
         };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use crate::detect::{Catalog, Model, Runtime};
 use crate::domain::{Message, Task};
 use crate::eyes::PictureEyes;
 use crate::fetch::Fetcher;
+use crate::figures::Figures;
 use crate::gallery::Gallery;
 use crate::gate::{NightlyScan, RemoteServer, RemoteSettings, Schedule};
 use crate::media;
@@ -91,7 +91,7 @@ impl App {
         {
             bail!("the folder of tasks {} is not there", folder.display());
         }
-        let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+        let metrics = Figures::install().context("metrics")?;
 
         let limits = Limits::of_bytes(config.outbox_max_bytes);
         let store = Store::open_with(&config.data_dir, limits)
@@ -120,9 +120,15 @@ impl App {
             node_id: config.node_id.clone(),
             mailbox: Arc::clone(analysts.mailbox()),
             new_track_score: model.entry.score_threshold,
-            idle_keyframes: config.idle_decode == IdleDecode::Keyframes,
+            idle_keyframes: config.cameras.idle_decode == IdleDecode::Keyframes,
+            patience: media::Patience::default(),
+            figures: metrics.clone(),
         };
-        let duties = Duties { edge_pool_id: config.edge_pool_id.clone(), task_files: config.tasks.clone() };
+        let duties = Duties {
+            edge_pool_id: config.edge_pool_id.clone(),
+            task_files: config.tasks.clone(),
+            min_analyses_per_second: config.cameras.min_analyses_per_second,
+        };
         let network = tokio::runtime::Handle::current();
         let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), duties, network)?;
         let nightly_scan = nightly_scan(config, &store)?;
@@ -182,12 +188,7 @@ impl Parts {
 }
 
 impl Http {
-    fn start(
-        listener: TcpListener,
-        tls: Option<Tls>,
-        state: AppState,
-        metrics: PrometheusHandle,
-    ) -> anyhow::Result<Self> {
+    fn start(listener: TcpListener, tls: Option<Tls>, state: AppState, metrics: Figures) -> anyhow::Result<Self> {
         let for_reload = tls.clone();
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(false);

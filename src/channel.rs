@@ -9,9 +9,10 @@ use arc_swap::ArcSwap;
 use uuid::Uuid;
 
 use crate::domain::Task;
+use crate::figures::Figures;
 use crate::frame::Frame;
 use crate::mailbox::{self, Mailbox, Sender};
-use crate::media::{Camera, CameraSpec, CameraState, FrameSink, MainCamera, MediaError, Pace};
+use crate::media::{Camera, CameraSpec, CameraState, FrameSink, MainCamera, MediaError, Pace, Patience};
 use crate::worker::{Analysis, Observer, Progress, Settings};
 
 /// What every channel of this box has in common.
@@ -22,6 +23,9 @@ pub struct Site {
     pub new_track_score: f32,
     /// Of an idle camera only key frames are decoded.
     pub idle_keyframes: bool,
+    pub patience: Patience,
+    /// Where what is counted of a task is forgotten with it.
+    pub figures: Figures,
 }
 
 impl FrameSink for Sender<Analysis> {
@@ -101,7 +105,8 @@ impl Channel {
             analysis = analysis.with_main_stream(main.pictures());
         }
         let sender = Arc::new(site.mailbox.open(analysis));
-        let mut spec = CameraSpec { frame_skip: Arc::clone(&frame_skip), ..CameraSpec::new(url, pace) };
+        let mut spec =
+            CameraSpec { frame_skip: Arc::clone(&frame_skip), patience: site.patience, ..CameraSpec::new(url, pace) };
         if site.idle_keyframes {
             spec.idle = idle;
         }
@@ -137,6 +142,18 @@ impl Channel {
 
     pub fn frames_left_out(&self) -> u64 {
         self.camera.as_ref().map_or(0, Camera::frames_left_out)
+    }
+
+    pub fn decode_cpu(&self) -> Duration {
+        self.camera.as_ref().map_or(Duration::ZERO, Camera::decode_cpu)
+    }
+
+    pub fn last_frame_age(&self) -> Duration {
+        self.camera.as_ref().map_or(Duration::ZERO, Camera::last_frame_age)
+    }
+
+    pub fn still_for(&self) -> Duration {
+        self.camera.as_ref().map_or(Duration::ZERO, Camera::still_for)
     }
 
     /// Stops the camera; the analysis then sends what still waits and calls [`Observer::drained`].

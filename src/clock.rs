@@ -4,6 +4,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::domain::UnixMs;
 
 /// Wall time, for what people and other machines read.
@@ -21,4 +23,18 @@ pub fn uptime() -> Duration {
 /// Never goes back; for timeouts, ages and latencies.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Processor time that the calling thread has used since it began.
+pub fn thread_cpu() -> Duration {
+    cpu(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time that all threads of this process have used.
+pub fn process_cpu() -> Duration {
+    cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn cpu(of: ClockId) -> Duration {
+    clock_gettime(of).expect("Linux keeps this clock").into()
 }

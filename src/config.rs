@@ -39,7 +39,7 @@ pub struct Config {
     pub workers: usize,
     pub webhook_secret_file: Option<PathBuf>,
     pub outbox_max_bytes: u64,
-    pub idle_decode: IdleDecode,
+    pub cameras: CamerasConfig,
     /// PEM files; with both the HTTP interface is HTTPS.
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
@@ -47,6 +47,21 @@ pub struct Config {
     pub receivers_allow: Vec<Cidr>,
     pub log: LogFormat,
     pub faces: FacesConfig,
+}
+
+/// What cameras may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CamerasConfig {
+    pub idle_decode: IdleDecode,
+    /// A camera that would push the others below it is not started; 0: none is refused.
+    pub min_analyses_per_second: u32,
+}
+
+impl Default for CamerasConfig {
+    fn default() -> Self {
+        Self { idle_decode: IdleDecode::All, min_analyses_per_second: 1 }
+    }
 }
 
 /// Of stored faces.
@@ -110,7 +125,7 @@ struct Keys {
     workers: Option<usize>,
     webhook_secret_file: Option<PathBuf>,
     outbox_max_bytes: Option<u64>,
-    idle_decode: Option<IdleDecode>,
+    cameras: Option<CamerasConfig>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     receivers_allow: Option<Ranges>,
@@ -192,7 +207,7 @@ impl Config {
             workers: number(env, "WORKERS")?.or(keys.workers),
             webhook_secret_file: text(env, "WEBHOOK_SECRET_FILE")?.or(keys.webhook_secret_file),
             outbox_max_bytes: number(env, "OUTBOX_MAX_BYTES")?.or(keys.outbox_max_bytes),
-            idle_decode: text(env, "IDLE_DECODE")?.or(keys.idle_decode),
+            cameras: table(env, "CAMERAS")?.or(keys.cameras),
             tls_cert: text(env, "TLS_CERT")?.or(keys.tls_cert),
             tls_key: text(env, "TLS_KEY")?.or(keys.tls_key),
             receivers_allow: ranges(env, "RECEIVERS_ALLOW")?.or(keys.receivers_allow),
@@ -215,7 +230,7 @@ impl Config {
             workers: keys.workers.filter(|&n| n > 0).unwrap_or_else(cores),
             webhook_secret_file: keys.webhook_secret_file,
             outbox_max_bytes: keys.outbox_max_bytes.unwrap_or(4 << 30),
-            idle_decode: keys.idle_decode.unwrap_or(IdleDecode::All),
+            cameras: keys.cameras.unwrap_or_default(),
             tls_cert: keys.tls_cert,
             tls_key: keys.tls_key,
             receivers_allow: keys.receivers_allow.unwrap_or_else(Ranges::private).0,

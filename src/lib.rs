@@ -13,6 +13,7 @@ pub mod detect;
 pub mod domain;
 pub mod eyes;
 pub mod fetch;
+pub mod figures;
 pub mod frame;
 pub mod gallery;
 pub mod gate;

@@ -45,6 +45,9 @@ pub struct Settings {
     pub node_id: String,
 }
 
+/// Width and height.
+type Size = (usize, usize);
+
 /// Counted for one camera; read by status and metrics.
 #[derive(Default)]
 pub struct Progress {
@@ -54,21 +57,44 @@ pub struct Progress {
     pub frames_failed: AtomicU64,
     pub faces_detected: AtomicU64,
     pub pictures_sent: AtomicU64,
-    pub detect_ns: AtomicU64,
-    pub analyse_ns: AtomicU64,
+    /// Processor time: inference with the scaling before it, everything from there to the messages, and the pictures' JPEG.
+    pub detect_cpu_ns: AtomicU64,
+    pub rules_cpu_ns: AtomicU64,
+    pub encode_cpu_ns: AtomicU64,
     /// Left out at the start, until the large stream's size was known.
     pub frames_unsized: AtomicU64,
     /// Of a camera with two streams: cut from the large one, and from the small one for want of it.
     pub pictures_main: AtomicU64,
     pub pictures_small: AtomicU64,
-    /// Spent on pictures of the large stream.
+    /// By the clock, spent on pictures of the large stream.
     pub main_decode_ns: AtomicU64,
+}
+
+impl Progress {
+    /// All that the analysis has taken.
+    pub fn cpu(&self) -> Duration {
+        let stages = [&self.detect_cpu_ns, &self.rules_cpu_ns, &self.encode_cpu_ns];
+        Duration::from_nanos(stages.iter().map(|stage| stage.load(Ordering::Relaxed)).sum())
+    }
+}
+
+/// How long a frame took, from the coded picture's arrival on.
+pub struct Latency {
+    pub decode: Duration,
+    pub detect: Duration,
+    /// Until what it brought was safe.
+    pub whole: Duration,
 }
 
 /// What one camera's analysis remembers between frames.
 pub struct Analysis {
     settings: Arc<ArcSwap<Settings>>,
+    /// As they were read last.
+    read: Arc<Settings>,
+    /// As they are for pictures of the present size.
     current: Arc<Settings>,
+    /// Of the picture that `read`'s region is meant for, and of the present one.
+    sizes: Option<(Size, Size)>,
     engine: Engine<Arc<Picture>>,
     gate: MotionGate,
     /// Told to whoever decodes the frames.
@@ -80,8 +106,8 @@ pub struct Analysis {
     observer: Box<dyn Observer>,
     /// The large stream of the camera, where it has one.
     main: Option<Arc<dyn MainStream>>,
-    /// Width and height of the picture in whose pixels the rules see faces, once there was one.
-    rules_size: Option<(usize, usize)>,
+    /// Its size has been known.
+    main_known: bool,
 }
 
 /// Told what the rules decided, and when a stream's last frame has been dealt with.
@@ -93,6 +119,8 @@ pub trait Observer: Send {
     fn keeps_what_is_seen(&self) -> bool {
         false
     }
+    /// After each frame that was analysed.
+    fn timed(&mut self, _latency: &Latency) {}
     /// All that was delivered before the stream's end, or before a gap in it, has been dealt with.
     fn drained(&mut self);
 }
@@ -117,8 +145,22 @@ impl Analysis {
         let current = settings.load_full();
         let engine = Engine::new(Arc::new(current.task.rules.clone()), new_track_score);
         let gate = MotionGate::default();
-        let (last_time, main, rules_size) = (StreamTime::ZERO, None, None);
-        Self { settings, current, engine, gate, idle, session, last_time, progress, observer, main, rules_size }
+        let read = Arc::clone(&current);
+        Self {
+            settings,
+            read,
+            current,
+            sizes: None,
+            engine,
+            gate,
+            idle,
+            session,
+            last_time: StreamTime::ZERO,
+            progress,
+            observer,
+            main: None,
+            main_known: false,
+        }
     }
 
     /// Frames are of the camera's small stream, and pictures are cut out of this one.
@@ -128,22 +170,58 @@ impl Analysis {
 
     /// The size in whose pixels the task's numbers are: the large stream's, or the frame's own. `None` while the large
     /// stream may still tell it.
-    fn size_for_rules(&self, frame: &Frame) -> Option<(usize, usize)> {
+    fn size_for_rules(&mut self, frame: &Frame) -> Option<Size> {
         let Some(main) = &self.main else { return Some(frame.size()) };
-        let waits = self.rules_size.is_none() && frame.stream_time - StreamTime::ZERO < SIZE_PATIENCE;
-        main.size().or(self.rules_size).or_else(|| (!waits).then(|| frame.size()))
+        let known = main.size();
+        if let Some(size) = known
+            && !std::mem::replace(&mut self.main_known, true)
+        {
+            // The region was given for it, whatever was analysed for want of it.
+            self.sizes = self.sizes.map(|(_, now)| (size, now));
+        }
+        let known = known.or(self.sizes.map(|(_, now)| now));
+        let waits = frame.stream_time.since(StreamTime::ZERO) < SIZE_PATIENCE;
+        known.or_else(|| (!waits).then(|| frame.size()))
     }
 
     /// Takes up changed settings, between frames.
     fn refresh(&mut self) {
         let newest = self.settings.load_full();
-        if Arc::ptr_eq(&newest, &self.current) {
+        if Arc::ptr_eq(&newest, &self.read) {
             return;
         }
-        if newest.task.rules != self.current.task.rules {
-            self.engine.set_rules(Arc::new(newest.task.rules.clone()));
+        if newest.task.rules.roi != self.read.task.rules.roi {
+            // Whoever draws a region draws it on the present picture.
+            self.sizes = self.sizes.map(|(_, now)| (now, now));
         }
-        self.current = newest;
+        self.read = newest;
+        self.apply();
+    }
+
+    /// A camera may change its picture's size in mid-stream: the region stays where it is in the scene.
+    fn fit(&mut self, size: Size, outbound: &dyn Outbound) {
+        let (meant_for, before) = self.sizes.unwrap_or((size, size));
+        self.sizes = Some((meant_for, size));
+        if before != size {
+            // Nobody is where they were.
+            let outcome = self.engine.finish(self.last_time);
+            emit(self, &outcome, outbound);
+            self.apply();
+        }
+    }
+
+    fn apply(&mut self) {
+        let mut settings = Arc::clone(&self.read);
+        if let Some((meant_for, now)) = self.sizes.filter(|(meant_for, now)| meant_for != now) {
+            let mut task = settings.task.clone();
+            let (across, down) = (now.0 as f32 / meant_for.0 as f32, now.1 as f32 / meant_for.1 as f32);
+            task.rules.roi = task.rules.roi.stretched(across, down);
+            settings = Arc::new(Settings { task, node_id: settings.node_id.clone() });
+        }
+        if settings.task.rules != self.current.task.rules {
+            self.engine.set_rules(Arc::new(settings.task.rules.clone()));
+        }
+        self.current = settings;
     }
 }
 
@@ -164,16 +242,18 @@ pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outb
 }
 
 fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
-    let started = clock::monotonic();
-    analysis.last_time = frame.stream_time;
+    let (started, mut cpu) = (clock::monotonic(), CpuLap::start());
     let Some(size) = analysis.size_for_rules(frame) else {
         analysis.progress.frames_unsized.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    measure_by(size, analysis, outbound);
-    let rules_size = (size.0 as f32, size.1 as f32);
+    analysis.fit(size, outbound);
+    analysis.last_time = frame.stream_time;
+    let rules_size = as_f32(size);
     let scale = Scale::between(as_f32(frame.size()), rules_size);
-    if !worth_looking(frame, analysis, scale) {
+    let worth_looking = worth_looking(frame, analysis, scale);
+    cpu.add_to(&analysis.progress.rules_cpu_ns);
+    if !worth_looking {
         analysis.progress.frames_still.fetch_add(1, Ordering::Relaxed);
         return;
     }
@@ -186,7 +266,8 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
             return;
         }
     };
-    let detect_ns = started.elapsed().as_nanos() as u64;
+    let detect = started.elapsed();
+    cpu.add_to(&analysis.progress.detect_cpu_ns);
 
     let wants_origin = rules.send_origin_image && analysis.current.task.outputs.want(Category::OriginImage);
     let main = analysis.main.as_ref();
@@ -197,25 +278,32 @@ fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F,
         let (at, taken_at, frame_size) = (frame.stream_time, frame.taken_at, view.frame_size());
         analysis.observer.seen(&Seen { at, taken_at, frame_size, faces: &faces });
     }
+    cpu.add_to(&analysis.progress.rules_cpu_ns);
     emit(analysis, &outcome, outbound);
 
     let progress = &analysis.progress;
     progress.frames_analysed.fetch_add(1, Ordering::Relaxed);
     progress.faces_detected.fetch_add(detections.len() as u64, Ordering::Relaxed);
-    progress.detect_ns.fetch_add(detect_ns, Ordering::Relaxed);
-    progress.analyse_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    let decode = frame.decoded.saturating_duration_since(frame.arrived);
+    analysis.observer.timed(&Latency { decode, detect, whole: frame.arrived.elapsed() });
 }
 
-/// Where the large stream's size has changed, whoever was tracked by the old one is let go.
-fn measure_by(size: (usize, usize), analysis: &mut Analysis, outbound: &dyn Outbound) {
-    let before = analysis.rules_size.replace(size);
-    if analysis.main.is_some() && before.is_some_and(|before| before != size) {
-        let outcome = analysis.engine.finish(analysis.last_time);
-        emit(analysis, &outcome, outbound);
+/// Processor time of this thread, from one stage to the next.
+struct CpuLap(Duration);
+
+impl CpuLap {
+    fn start() -> Self {
+        Self(clock::thread_cpu())
+    }
+
+    fn add_to(&mut self, stage_ns: &AtomicU64) {
+        let now = clock::thread_cpu();
+        stage_ns.fetch_add((now - self.0).as_nanos() as u64, Ordering::Relaxed);
+        self.0 = now;
     }
 }
 
-fn as_f32((width, height): (usize, usize)) -> (f32, f32) {
+fn as_f32((width, height): Size) -> (f32, f32) {
     (width as f32, height as f32)
 }
 
@@ -273,9 +361,11 @@ fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn
     if outcome.sendings.is_empty() {
         return;
     }
+    let mut cpu = CpuLap::start();
     let Settings { task, node_id } = &*analysis.current;
-    let writer = Writer { task, node_id, session: analysis.session };
-    match writer.write(&outcome.sendings) {
+    let written = Writer { task, node_id, session: analysis.session }.write(&outcome.sendings);
+    cpu.add_to(&analysis.progress.encode_cpu_ns);
+    match written {
         Ok(Written { messages, main_decode }) => {
             analysis.progress.pictures_sent.fetch_add(outcome.sendings.len() as u64, Ordering::Relaxed);
             count_streams(&messages, &analysis.progress);

@@ -33,12 +33,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::serve::ListenerExt;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::domain::TaskId;
+use crate::figures::Figures;
 use crate::status::Status;
 use crate::store::Store;
 use keys::Keys;
@@ -63,7 +63,7 @@ pub struct AppState {
     pub status: Arc<Status>,
     pub control: Arc<dyn Control>,
     pub keys: Arc<Keys>,
-    pub metrics: PrometheusHandle,
+    pub metrics: Figures,
     /// The pool that this box belongs to.
     pub edge_pool_id: Arc<str>,
     pub faces: Faces,

@@ -17,6 +17,7 @@ use crate::analysts::Analysts;
 use crate::channel::{Channel, Site};
 use crate::deliver::{LocalPathWriter, payload};
 use crate::domain::{Message, Source, Task, TaskId};
+use crate::figures::Figures;
 use crate::media::{self, CameraState, Pace};
 use crate::rules::{Outcome, Tally};
 use crate::task_json::TaskSpec;
@@ -62,6 +63,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         mailbox: Arc::clone(analysts.mailbox()),
         new_track_score: model.entry.score_threshold,
         idle_keyframes: false,
+        patience: media::Patience::default(),
+        figures: Figures::new(),
     };
     let pace = match args.pace {
         PaceArg::Max => Pace::Max,
@@ -183,6 +186,7 @@ fn note_state(index: usize, state: CameraState, over: &mut Option<Result<(), Bad
         CameraState::Playing { width, height, codec, decoder } => {
             eprintln!("input {index}: {width}x{height} {codec}, decoded by {decoder}");
         }
+        CameraState::Still { fault } => eprintln!("input {index}: {fault}"),
         CameraState::Recovering { fault, attempt, retry_in } => {
             eprintln!("input {index}: {fault}; try {attempt} in {:.1} s", retry_in.as_secs_f32());
         }

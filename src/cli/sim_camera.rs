@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::sim::camera::{Login, SimCamera, SimSpec, TimedFault};
+use crate::sim::camera::{FaultKind, Login, SimCamera, SimSpec, TimedFault};
 use crate::sim::recording;
 use crate::sim::reports::Reports;
 
@@ -15,7 +15,7 @@ const PASSWORD: &str = "FACE_EDGE_SIM_PASSWORD";
 #[derive(Debug, clap::Args)]
 #[command(
     about = "An RTSP camera that plays videos in a loop, or a drawn scene with known faces",
-    after_help = "Examples:\n  face-edge sim camera walk.mp4 crowd.mp4\n  face-edge sim camera --scene --fault drop@30\n\nVideos are at /cam0, /cam1 and so on; they are H.264 or H.265 and are not encoded anew."
+    after_help = format!("Examples:\n  face-edge sim camera walk.mp4 crowd.mp4\n  face-edge sim camera --scene --fault lock@30 --fault well@60\n\nVideos are at /cam0, /cam1 and so on; they are H.264 or H.265 and are not encoded anew.\n\nFaults:\n{}", FaultKind::help())
 )]
 pub struct Args {
     /// Video files, played round and round
@@ -32,7 +32,7 @@ pub struct Args {
     /// Ask clients for this user and the password in FACE_EDGE_SIM_PASSWORD
     #[arg(long)]
     user: Option<String>,
-    /// Fail after some seconds: drop@S cuts connections, freeze@S stops the picture, refuse@S takes no more clients, change@S goes on with the next video
+    /// Fail after some seconds, by one of the faults below; may be given several times
     #[arg(long = "fault", value_name = "KIND@SECONDS")]
     faults: Vec<TimedFault>,
     /// Let the camera's clock be so far ahead of the true time (negative: behind), as its sender reports tell it

@@ -120,11 +120,6 @@ impl Polygon {
         }
     }
 
-    /// The ring with each point moved; by what keeps its order, as scaling does.
-    pub fn map(&self, moved: impl Fn(Point) -> Point) -> Self {
-        Self { points: self.points.iter().copied().map(moved).collect() }
-    }
-
     pub fn points(&self) -> &[Point] {
         &self.points
     }
@@ -233,5 +228,13 @@ impl Roi {
 
     pub fn contains(&self, p: Point) -> bool {
         self.polygons.is_empty() || self.polygons.iter().any(|polygon| polygon.contains(p))
+    }
+
+    /// The same region of a picture that is so many times as wide and as high.
+    pub fn stretched(&self, across: f32, down: f32) -> Self {
+        let stretch = |polygon: &Polygon| Polygon {
+            points: polygon.points.iter().map(|p| Point::new(p.x * across, p.y * down)).collect(),
+        };
+        Self { polygons: self.polygons.iter().map(stretch).collect() }
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use parking_lot::{Condvar, Mutex};
@@ -23,7 +23,9 @@ use crate::frame::Frame;
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// Playing for this long makes the next trouble a new one.
 const GOOD_PLAY: Duration = Duration::from_secs(10);
-const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// While packets come, the first picture may take this many times as long: it begins with a key frame, and some cameras
+/// send few of them.
+const FIRST_PICTURE: u32 = 3;
 /// A file of which nothing came yet and on which no thread works for this many ticks gives nothing: decodebin loses
 /// the error of a demuxer that fails while it is being plugged in.
 const IDLE_TICKS: u32 = 10;
@@ -47,25 +49,44 @@ pub struct CameraSpec {
     pub frame_skip: Arc<AtomicU32>,
     /// While it is set, only key frames of a live source are decoded.
     pub idle: Arc<AtomicBool>,
-    /// A live source without a decoded frame for this long is given up and connected anew.
-    pub frame_timeout: Duration,
+    pub patience: Patience,
+}
+
+/// How long a live source may go on badly.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Without a whole picture for this long it is given up and connected anew.
+    pub frame: Duration,
+    /// With a picture that has been the same to the last sample for this long it is said to stand still.
+    pub still: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { frame: Duration::from_secs(10), still: Duration::from_secs(60) }
+    }
 }
 
 impl CameraSpec {
     pub fn new(url: impl Into<String>, pace: Pace) -> Self {
-        Self { url: url.into(), pace, frame_skip: Arc::default(), idle: Arc::default(), frame_timeout: FRAME_TIMEOUT }
+        let (frame_skip, idle, patience) = Default::default();
+        Self { url: url.into(), pace, frame_skip, idle, patience }
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum CameraState {
     Connecting,
-    /// `codec` as GStreamer names it (`video/x-h264`); `decoder` is the element that was chosen.
+    /// Told again when the picture's size changes. `codec` as GStreamer names it (`video/x-h264`); `decoder` is the element that was chosen.
     Playing {
         width: u32,
         height: u32,
         codec: String,
         decoder: String,
+    },
+    /// Pictures come, and each is the same as the last. Ended by `Playing`.
+    Still {
+        fault: Fault,
     },
     /// A live source; try number `attempt` begins in `retry_in`.
     Recovering {
@@ -158,6 +179,10 @@ impl Camera {
             stopping: AtomicBool::new(false),
             decoded: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
+            decode_cpu_ns: AtomicU64::new(0),
+            keys: AtomicU64::new(0),
+            stillness: Mutex::default(),
+            last_whole: Mutex::new(clock::monotonic()),
             beat: Mutex::default(),
             timeline: Mutex::new(Timeline::default()),
             start: Mutex::new(None),
@@ -177,6 +202,21 @@ impl Camera {
     /// Since the start: pictures that nobody would have looked at and no other picture needed, so not decoded.
     pub fn frames_left_out(&self) -> u64 {
         self.shared.feed.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Processor time that decoding has taken since the start.
+    pub fn decode_cpu(&self) -> Duration {
+        Duration::from_nanos(self.shared.feed.decode_cpu_ns.load(Ordering::Relaxed))
+    }
+
+    /// Since the last whole picture was decoded; of a camera that never gave one, since the start.
+    pub fn last_frame_age(&self) -> Duration {
+        clock::monotonic().saturating_duration_since(*self.shared.feed.last_whole.lock())
+    }
+
+    /// How long the picture has been the same to the last sample.
+    pub fn still_for(&self) -> Duration {
+        self.shared.feed.stillness.lock().lasted()
     }
 
     /// Returns when the last frame has been handed on.
@@ -264,6 +304,7 @@ impl<F: Fn(CameraState)> Supervisor<F> {
     }
 
     fn prepare(&self, pipeline: &gst::Pipeline, is_file: Option<bool>, seen: &Arc<Seen>) -> Result<(), MediaError> {
+        link::count_packets(pipeline, seen);
         reference::install(pipeline, seen, &self.source.shown);
         if let Some(store) = &self.coded {
             return coded::install(pipeline, store, seen, &self.source.shown);
@@ -300,8 +341,18 @@ impl<F: Fn(CameraState)> Supervisor<F> {
         let bus = pipeline.bus().expect("every pipeline has a bus");
         // A failure is told in full by the message that follows.
         let _ = pipeline.set_state(gst::State::Playing);
-        let mut watch =
-            Watch { supervisor: self, pipeline, is_file, seen, missing: None, told: false, length: None, idle: 0 };
+        let mut watch = Watch {
+            supervisor: self,
+            pipeline,
+            is_file,
+            seen,
+            missing: None,
+            told: None,
+            is_stuck: false,
+            packets: (0, clock::monotonic()),
+            length: None,
+            idle: 0,
+        };
         while !self.shared.stopping() {
             let message = bus.timed_pop_filtered(TICK, &[Type::Error, Type::Eos, Type::Element]);
             watch.look();
@@ -327,38 +378,59 @@ struct Watch<'a, F> {
     seen: &'a Seen,
     /// The video type for which there is no decoder.
     missing: Option<String>,
-    told: bool,
+    /// The picture's size, as it was told.
+    told: Option<(u32, u32)>,
+    /// It was told that the picture stands still.
+    is_stuck: bool,
+    /// How many there were, and when that became more.
+    packets: (u64, Instant),
     length: Option<Duration>,
     /// Ticks without a working thread.
     idle: u32,
 }
 
 impl<F: Fn(CameraState)> Watch<'_, F> {
-    /// Tells of the first frame, once.
+    /// Tells of the first frame, of another size, and of a picture that stands still.
     fn look(&mut self) {
-        if self.told {
-            return;
+        let packets = self.seen.packets.load(Ordering::Relaxed);
+        if packets != self.packets.0 {
+            self.packets = (packets, clock::monotonic());
         }
         let Some(FirstFrame { width, height, is_file, .. }) = *self.seen.first.lock() else { return };
-        self.told = true;
-        self.is_file = Some(is_file);
-        self.length = self.pipeline.query_duration::<gst::ClockTime>().map(Into::into);
-        let (codec, decoder) = video_decoder(self.pipeline);
-        (self.supervisor.on_state)(CameraState::Playing { width, height, codec, decoder });
+        let Supervisor { source, spec, shared, on_state, .. } = self.supervisor;
+        if self.told.is_none() {
+            self.is_file = Some(is_file);
+            self.length = self.pipeline.query_duration::<gst::ClockTime>().map(Into::into);
+        }
+        let is_stuck = shared.feed.stillness.lock().is_stuck(spec.patience.still);
+        if self.told != Some((width, height)) || (self.is_stuck && !is_stuck) {
+            self.told = Some((width, height));
+            self.is_stuck = false;
+            let (codec, decoder) = video_decoder(self.pipeline);
+            on_state(CameraState::Playing { width, height, codec, decoder });
+        }
+        if is_stuck && !self.is_stuck {
+            self.is_stuck = true;
+            on_state(CameraState::Still { fault: Fault::new(FaultKind::Still, source) });
+        }
     }
 
     fn element(&mut self, message: &gst::message::Element) -> Option<Outcome> {
         let structure = message.structure().filter(|s| s.name() == "missing-plugin")?;
-        let media_type = structure.get::<gst::Caps>("detail").ok()?.structure(0)?.name().to_string();
-        if media_type.starts_with("video/") {
-            self.missing = Some(media_type);
+        let caps = structure.get::<gst::Caps>("detail").ok()?;
+        let media_type = caps.structure(0)?;
+        if media_type.name().starts_with("video/") {
+            self.missing = Some(media_type.name().to_string());
+        } else if media_type.get::<&str>("media") == Ok("video") {
+            // Not even the packets can be read.
+            self.missing = Some(media_type.get("encoding-name").unwrap_or_else(|_| media_type.name().to_string()));
         }
         None
     }
 
     fn error(&self, error: &gst::message::Error) -> Outcome {
         let fault = Fault::from_gst(error, self.missing.as_deref(), &self.supervisor.source);
-        if self.told && self.is_file == Some(true) {
+        if self.told.is_some() && self.is_file == Some(true) {
             return Outcome::Ended { cut_short: Some(fault) };
         }
         self.fault(fault)
@@ -369,7 +441,7 @@ impl<F: Fn(CameraState)> Watch<'_, F> {
         if self.is_file != Some(true) {
             return self.fault(Fault::new(FaultKind::Disconnected, source));
         }
-        if !self.told {
+        if self.told.is_none() {
             let kind = if self.missing.is_some() { FaultKind::UnsupportedCodec } else { FaultKind::Broken };
             return self.fault(Fault::new(kind, source));
         }
@@ -381,12 +453,26 @@ impl<F: Fn(CameraState)> Watch<'_, F> {
     fn stalled(&mut self) -> Option<Outcome> {
         let source = &self.supervisor.source;
         if source.kind == SourceKind::File {
-            self.idle = if self.told || any_thread_works(self.pipeline) { 0 } else { self.idle + 1 };
+            self.idle = if self.told.is_some() || any_thread_works(self.pipeline) { 0 } else { self.idle + 1 };
             return (self.idle > IDLE_TICKS).then(|| self.fault(Fault::new(FaultKind::Broken, source)));
         }
-        let silent = clock::monotonic().saturating_duration_since(*self.seen.last_frame.lock());
-        let is_stalled = silent > self.supervisor.spec.frame_timeout;
-        is_stalled.then(|| self.fault(Fault::new(FaultKind::Timeout, source)))
+        let now = clock::monotonic();
+        let patience = self.supervisor.spec.patience.frame;
+        let silent = now.saturating_duration_since(*self.seen.last_frame.lock());
+        let (packets, last_packet) = self.packets;
+        if silent <= patience {
+            return None;
+        }
+        if packets == 0 || now.saturating_duration_since(last_packet) > patience / 2 {
+            let fault = Fault::new(FaultKind::Timeout, source);
+            let seconds = silent.as_secs();
+            return Some(self.fault(match packets {
+                0 => fault.with_detail(format!("not one packet in {seconds} s")),
+                _ => fault.with_detail(format!("no packet for {seconds} s")),
+            }));
+        }
+        let limit = if self.told.is_some() { patience } else { patience * FIRST_PICTURE };
+        (silent > limit).then(|| self.fault(Fault::new(FaultKind::NoKeyFrame, source)))
     }
 
     fn fault(&self, fault: Fault) -> Outcome {

@@ -18,6 +18,10 @@ pub enum FaultKind {
     /// Connected, or trying to, but no picture for too long.
     Timeout,
     UnsupportedCodec,
+    /// Packets come, and no picture can be made of them.
+    NoKeyFrame,
+    /// Pictures come, and each is the same as the last.
+    Still,
     NoVideo,
     /// Not a video, or damaged.
     Broken,
@@ -49,6 +53,8 @@ impl FaultKind {
             Self::Unauthorized => "unauthorized",
             Self::Timeout => "timeout",
             Self::UnsupportedCodec => "unsupported_codec",
+            Self::NoKeyFrame => "no_key_frame",
+            Self::Still => "still",
             Self::NoVideo => "no_video",
             Self::Broken => "broken",
             Self::Disconnected => "disconnected",
@@ -65,6 +71,8 @@ impl FaultKind {
             Self::Unauthorized => "user or password not accepted",
             Self::Timeout => "no picture arrives",
             Self::UnsupportedCodec => "no decoder for this video",
+            Self::NoKeyFrame => "packets arrive, but no whole picture",
+            Self::Still => "the picture stands still: it is the same to the last sample",
             Self::NoVideo => "holds no video",
             Self::Broken => "not a video, or damaged",
             Self::Disconnected => "the stream was closed",
@@ -84,6 +92,10 @@ impl FaultKind {
                 "the camera is connected but silent, or the network loses its packets: look at it with another player"
             }
             Self::UnsupportedCodec => "set the camera to H.264 or H.265, or install gstreamer1.0-libav",
+            Self::NoKeyFrame => {
+                "the camera sends no key frames, or the network loses them: set its key frame (GOP) interval to 1 or 2 s"
+            }
+            Self::Still => "the camera's encoder hangs, or its lens is covered: look at it, restart the camera",
             Self::NoVideo => "it may hold sound only: choose another file or stream",
             Self::Broken => "play it with another program; copy or record it anew",
             Self::Disconnected => "the camera restarted, or somebody else took its last connection",
@@ -110,7 +122,7 @@ impl Fault {
         Self { kind, place: source.shown.clone(), detail: String::new() }
     }
 
-    fn with_detail(mut self, detail: impl Into<String>) -> Self {
+    pub(super) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
     }

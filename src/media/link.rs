@@ -1,8 +1,12 @@
 //! From the decoder's pad to the sink: straight where the decoder gives I420 or NV12 in plain memory, with a
 //! conversion plugged in between only where it does not.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use gst::prelude::*;
 
+use super::tap::Seen;
 use super::template::{DECODE, FRAMES};
 use super::{MediaError, SourceKind};
 
@@ -64,6 +68,16 @@ fn one_thread(element: &gst::Element) {
     if let Some(property) = ["max-threads", "threads", "n-threads"].into_iter().find(|p| element.has_property(p)) {
         element.set_property_from_str(property, "1");
     }
+}
+
+/// Counts what comes in before it is decoded.
+pub fn count_packets(pipeline: &gst::Pipeline, seen: &Arc<Seen>) {
+    let Some(pad) = pipeline.by_name(DECODE).and_then(|decode| decode.static_pad("sink")) else { return };
+    let seen = Arc::clone(seen);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+        seen.packets.fetch_add(1, Ordering::Relaxed);
+        gst::PadProbeReturn::Ok
+    });
 }
 
 pub fn is_decoder(element: &gst::Element) -> bool {

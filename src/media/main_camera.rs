@@ -1,6 +1,7 @@
 //! A camera's main stream: connected like any camera, kept in its coded form, decoded where a picture is asked for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::coded::Store;
 use super::segment::Claimed;
@@ -26,6 +27,8 @@ struct Wanted {
     taken_at: UnixMs,
     time_source: TimeSource,
     number: u64,
+    arrived: Instant,
+    decoded: Instant,
 }
 
 impl MainCamera {
@@ -55,9 +58,18 @@ impl MainStream for Pictures {
     }
 
     fn claim(&self, frame: &Frame) -> Arc<dyn Claim> {
-        let Frame { stream_time, taken_at, time_source, number, .. } = *frame;
+        let Frame { stream_time, taken_at, time_source, number, arrived, decoded, .. } = *frame;
         let claimed = self.0.ring.claim(frame.moment);
-        Arc::new(Wanted { store: Arc::clone(&self.0), claimed, stream_time, taken_at, time_source, number })
+        Arc::new(Wanted {
+            store: Arc::clone(&self.0),
+            claimed,
+            stream_time,
+            taken_at,
+            time_source,
+            number,
+            arrived,
+            decoded,
+        })
     }
 }
 
@@ -74,7 +86,8 @@ impl Claim for Wanted {
             TimeSource::Camera { .. } => by_camera,
             _ => (self.taken_at, self.time_source),
         };
-        let Self { stream_time, number, .. } = *self;
-        Ok(Frame { buffer: Arc::new(picture), color, stream_time, taken_at, time_source, moment, number })
+        let Self { stream_time, number, arrived, decoded, .. } = *self;
+        let buffer = Arc::new(picture);
+        Ok(Frame { buffer, color, stream_time, taken_at, arrived, decoded, time_source, moment, number })
     }
 }

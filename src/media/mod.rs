@@ -3,6 +3,7 @@
 //! The only place besides `sim` that names GStreamer. Pipelines come from `pipelines/*.toml`; what differs from one
 //! camera to the next is set as properties, so that no URL can write pipeline text.
 
+mod arrivals;
 mod backoff;
 mod beat;
 mod camera;
@@ -19,6 +20,7 @@ mod reference;
 mod sample;
 mod segment;
 mod source;
+mod still;
 mod tap;
 mod template;
 mod thin;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use gst::glib;
 
-pub use camera::{Camera, CameraSpec, CameraState, Pace};
+pub use camera::{Camera, CameraSpec, CameraState, Pace, Patience};
 pub use fault::{Fault, FaultKind};
 pub use main_camera::MainCamera;
 pub use measure::measure_decode;

@@ -2,6 +2,7 @@
 //!
 //! Runs in GStreamer's streaming thread. A frame that is not wanted goes back to the decoder at once, not mapped.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +12,11 @@ use gst_video::VideoInfo;
 use parking_lot::Mutex;
 
 use super::FrameSink;
+use super::arrivals::Arrivals;
 use super::beat::Beat;
 use super::capture_time::CaptureTime;
 use super::sample::{DecodedPicture, color};
+use super::still::Stillness;
 use super::timeline::Timeline;
 use crate::clock;
 use crate::domain::{StreamTime, TimeSource, UnixMs};
@@ -31,6 +34,13 @@ pub struct Feed {
     pub decoded: AtomicU64,
     /// Pictures that were not decoded, because nobody would have looked at them.
     pub left_out: AtomicU64,
+    /// Of the threads that decode, in nanoseconds.
+    pub decode_cpu_ns: AtomicU64,
+    /// Key frames that came to a decoder.
+    pub keys: AtomicU64,
+    pub stillness: Mutex<Stillness>,
+    /// When the last whole picture was decoded, or the camera was started.
+    pub last_whole: Mutex<Instant>,
     pub beat: Mutex<Beat>,
     /// The same in both ways to play, so that they give the same messages.
     pub timeline: Mutex<Timeline>,
@@ -49,14 +59,19 @@ pub struct Tap {
 
 /// What the supervisor wants to know of a connection.
 pub struct Seen {
+    /// The last whole picture.
     pub last_frame: Mutex<Instant>,
+    /// What came in, before it was decoded.
+    pub packets: AtomicU64,
     pub first: Mutex<Option<FirstFrame>>,
     pub last_time: Mutex<StreamTime>,
+    pub arrivals: Mutex<Arrivals>,
     pub capture: Arc<Mutex<CaptureTime>>,
 }
 
 #[derive(Clone, Copy)]
 pub struct FirstFrame {
+    /// As it is by now.
     pub width: u32,
     pub height: u32,
     pub is_file: bool,
@@ -67,8 +82,10 @@ impl Seen {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             last_frame: Mutex::new(clock::monotonic()),
+            packets: AtomicU64::new(0),
             first: Mutex::new(None),
             last_time: Mutex::new(StreamTime::ZERO),
+            arrivals: Mutex::default(),
             capture: Arc::default(),
         })
     }
@@ -94,15 +111,16 @@ impl Tap {
         let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
         let info = self.info(sample.caps()).ok_or(gst::FlowError::NotNegotiated)?;
         let now = clock::monotonic();
-        *self.seen.last_frame.lock() = now;
         let is_file = self.is_file.unwrap_or_else(|| self.decide(sink));
-        if self.seen.first.lock().is_none() {
-            *self.seen.first.lock() = Some(FirstFrame { width: info.width(), height: info.height(), is_file, at: now });
+        let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
+        if !damaged {
+            self.note_whole(&info, is_file, now);
         }
         self.feed.decoded.fetch_add(1, Ordering::Relaxed);
+        self.feed.decode_cpu_ns.fetch_add(cpu_since_last_asked().as_nanos() as u64, Ordering::Relaxed);
+        let arrived = buffer.pts().and_then(|pts| self.seen.arrivals.lock().of(pts.nseconds())).unwrap_or(now);
         let (stream_time, (taken_at, time_source)) = self.times(&buffer, &info, is_file, now);
         *self.seen.last_time.lock() = stream_time;
-        let damaged = !is_file && buffer.flags().contains(gst::BufferFlags::CORRUPTED);
         let Some(number) = self.wanted(&buffer, damaged) else {
             return Ok(gst::FlowSuccess::Ok);
         };
@@ -113,11 +131,27 @@ impl Tap {
             color: color(&info),
             stream_time,
             taken_at,
+            arrived,
+            decoded: now,
             time_source,
             moment,
             number,
         };
+        if !is_file {
+            let keys = self.feed.keys.load(Ordering::Relaxed);
+            self.feed.stillness.lock().look(&frame.planes(), now, keys);
+        }
         self.hand_on(frame, is_file)
+    }
+
+    /// Damaged pictures are no sign of life: a camera without key frames gives nothing else.
+    fn note_whole(&self, info: &VideoInfo, is_file: bool, now: Instant) {
+        *self.seen.last_frame.lock() = now;
+        *self.feed.last_whole.lock() = now;
+        let (width, height) = (info.width(), info.height());
+        let mut first = self.seen.first.lock();
+        let at = first.map_or(now, |first| first.at);
+        *first = Some(FirstFrame { width, height, is_file, at });
     }
 
     /// The number of the picture, if it is its turn. A damaged one leaves its turn to the next.
@@ -188,6 +222,17 @@ impl Tap {
         }
         Err(gst::FlowError::Flushing)
     }
+}
+
+thread_local! {
+    static ASKED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// What this thread has used since this was last called on it. A decoder and its sink share a thread, so that is what
+/// decoding took.
+fn cpu_since_last_asked() -> Duration {
+    let now = clock::thread_cpu();
+    now.saturating_sub(ASKED.replace(now))
 }
 
 fn frame_ns(info: &VideoInfo) -> u64 {

@@ -36,8 +36,11 @@ fn watch(pad: &gst::Pad, feed: Arc<Feed>, seen: Arc<Seen>) {
         let (Some(buffer), Some(caps)) = (info.buffer(), pad.current_caps()) else { return gst::PadProbeReturn::Ok };
         let mut watched = watched.lock();
         watched.note(buffer, caps);
+        if is_key(buffer) {
+            feed.keys.fetch_add(1, Ordering::Relaxed);
+        }
         let sparse = watched.leaves_all_but_keys(buffer, &feed);
-        if sparse {
+        if sparse && watched.keys_go_on(buffer) {
             // The source is well, it is we who look away.
             *seen.last_frame.lock() = clock::monotonic();
         }
@@ -48,6 +51,9 @@ fn watch(pad: &gst::Pad, feed: Arc<Feed>, seen: Arc<Seen>) {
             }
             // The bindings take the buffer for consumed then; after `Drop`, both they and GStreamer would free it.
             return gst::PadProbeReturn::Handled;
+        }
+        if let Some(pts) = buffer.pts() {
+            seen.arrivals.lock().note(pts.nseconds(), clock::monotonic());
         }
         gst::PadProbeReturn::Ok
     });
@@ -98,6 +104,12 @@ impl Watched {
         let settled = since_key.is_some_and(|since| since > AFTER_KEY_NS);
         self.keys.broken |= often_enough && settled && feed.idle.load(Ordering::Relaxed);
         self.keys.broken
+    }
+
+    /// A camera that sends no key frames any more is not well.
+    fn keys_go_on(&self, buffer: &gst::BufferRef) -> bool {
+        let since_key = buffer.pts().zip(self.keys.last_ns).map(|(pts, key)| pts.nseconds().saturating_sub(key));
+        since_key.is_some_and(|since| since <= 2 * KEY_INTERVAL_MAX_NS)
     }
 
     fn leaves_out(&mut self, buffer: &gst::BufferRef, feed: &Feed) -> bool {

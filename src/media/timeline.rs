@@ -12,6 +12,7 @@ pub struct Timeline {
     last: Option<StreamTime>,
     /// The presentation time that belongs to `base`, in this connection.
     origin_ns: Option<u64>,
+    last_pts_ns: Option<u64>,
     base: StreamTime,
 }
 
@@ -19,6 +20,7 @@ impl Timeline {
     /// A new connection: its presentation times have nothing to do with the last one's.
     pub fn reconnected(&mut self) {
         self.origin_ns = None;
+        self.last_pts_ns = None;
     }
 
     /// Of a file's frame. A frame without a time follows the last one by `frame_ns`.
@@ -36,8 +38,11 @@ impl Timeline {
     pub fn live(&mut self, pts_ns: Option<u64>, elapsed: Duration) -> StreamTime {
         let wall = StreamTime::ZERO + elapsed;
         let Some(pts_ns) = pts_ns else { return self.forward(wall) };
+        // After a jump back GStreamer repeats the last time until the camera's has come there again.
+        let runs = self.last_pts_ns.replace(pts_ns).is_none_or(|last| last < pts_ns);
+        let origin_ns = self.origin_ns.filter(|_| runs);
         let by_pts =
-            self.origin_ns.and_then(|origin| pts_ns.checked_sub(origin)).map(|ns| self.base + Duration::from_nanos(ns));
+            origin_ns.and_then(|origin| pts_ns.checked_sub(origin)).map(|ns| self.base + Duration::from_nanos(ns));
         let time = match by_pts {
             Some(time) if time.since(wall).max(wall.since(time)) <= LARGEST_DRIFT => time,
             _ => {
@@ -84,6 +89,17 @@ mod tests {
         line.reconnected();
         assert_eq!(secs(line.live(Some(0), Duration::from_secs(9))), 9.0);
         assert_eq!(secs(line.live(Some(SECOND), Duration::from_secs(10))), 10.0);
+    }
+
+    #[test]
+    fn a_camera_whose_time_stands_or_goes_back_a_little_keeps_to_the_walls_time() {
+        let mut line = Timeline::default();
+        line.live(Some(100 * SECOND), Duration::ZERO);
+        for second in 1..4 {
+            assert_eq!(secs(line.live(Some(100 * SECOND), Duration::from_secs(second))), second as f64);
+        }
+        assert_eq!(secs(line.live(Some(98 * SECOND), Duration::from_secs(4))), 4.0);
+        assert_eq!(secs(line.live(Some(99 * SECOND), Duration::from_millis(5100))), 5.0);
     }
 
     #[test]

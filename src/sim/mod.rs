@@ -4,9 +4,12 @@
 pub mod camera;
 mod cast;
 mod clip;
+pub mod fault;
 mod paint;
 mod portrait;
 pub mod receiver;
 pub mod recording;
+mod reel;
 pub mod reports;
 pub mod scene;
+mod stage;

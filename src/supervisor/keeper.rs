@@ -14,6 +14,7 @@ use super::folder::TaskFolder;
 use super::inbox::{Answer, Inbox, Mail};
 use super::journal::Journal;
 use super::plan::{Action, plan};
+use super::room::Room;
 use super::telemetry::{self, Telemetry};
 use super::words::{MainStream, failure, faulty, playing};
 use crate::channel::{Channel, Main, Site, Streams};
@@ -53,15 +54,18 @@ pub struct Keeper {
     agreed: bool,
     generation: u64,
     reviewed_at: Option<Instant>,
+    pub(super) room: Room,
 }
 
 pub struct Running {
     pub(super) task: Arc<Task>,
-    channel: Channel,
-    generation: u64,
+    pub(super) channel: Channel,
+    pub(super) generation: u64,
     address: Place,
     /// Width and height, once it plays.
-    picture_size: Option<(u32, u32)>,
+    pub(super) picture_size: Option<(u32, u32)>,
+    /// Those of the picture that its region is meant for: the first one that the region was applied to.
+    roi_size: Option<(u32, u32)>,
     /// Of a camera with two streams, the large one.
     main: Option<MainStream>,
     /// How its file ended, once it has; the channel stays until it is drained.
@@ -70,9 +74,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// Width and height of the picture in whose pixels the task's numbers are.
+    fn rules_size(&self) -> Option<(u32, u32)> {
+        self.main.as_ref().map_or(self.picture_size, |main| main.size)
+    }
+
     /// In which state it is while its camera plays; `None` when it does not.
-    fn playing(&self) -> Option<TaskStatus> {
-        self.picture_size.map(|size| playing(&self.task, size, self.main.as_ref()))
+    fn playing(&mut self) -> Option<TaskStatus> {
+        self.picture_size?;
+        let size = self.rules_size();
+        self.roi_size = self.roi_size.or(size);
+        let status = match size.zip(self.roi_size) {
+            Some((size, meant_for)) => playing(&self.task, size, meant_for),
+            None => TaskStatus::of(State::Running),
+        };
+        Some(self.main.as_ref().map_or(status.clone(), |main| main.speak(status)))
     }
 }
 
@@ -85,6 +101,8 @@ pub struct Waiting {
 pub enum WaitsFor {
     /// A channel of its licence.
     Licence,
+    /// Time of this box.
+    Room,
     /// An answer to the question for its address.
     Address { generation: u64, tries: u32 },
     /// The time to ask again.
@@ -109,7 +127,7 @@ impl Keeper {
         inbox: Arc<Inbox>,
         journal: Journal,
     ) -> Self {
-        let Duties { edge_pool_id, task_files } = duties;
+        let Duties { edge_pool_id, task_files, min_analyses_per_second } = duties;
         Self {
             site,
             store,
@@ -127,6 +145,7 @@ impl Keeper {
             agreed: false,
             generation: 0,
             reviewed_at: None,
+            room: Room::new(min_analyses_per_second),
         }
     }
 
@@ -212,7 +231,7 @@ impl Keeper {
         let waiting = self.waiting.iter().map(|(id, waiting)| (id.clone(), Arc::clone(&waiting.task)));
         for action in plan(&desired, &running.chain(waiting).collect()) {
             match action {
-                Action::Start(task) => self.admit(task),
+                Action::Start(task) => self.admit(task, false),
                 Action::Adjust(task) => self.adjust(task),
                 Action::Stop(id) => self.stop(&id),
             }
@@ -259,7 +278,10 @@ impl Keeper {
     /// The camera is let go of before the row is.
     fn forget(&mut self, id: &str) {
         match self.store.delete_task(id).wait() {
-            Ok(_) => TaskId::parse(id).into_iter().for_each(|id| self.status.remove(&id)),
+            Ok(_) => {
+                TaskId::parse(id).into_iter().for_each(|id| self.status.remove(&id));
+                self.site.figures.forget(id);
+            }
             Err(error) => {
                 tracing::error!(task = id, %error, "a deleted task could not be forgotten; trying again");
                 self.agreed = false;
@@ -290,7 +312,10 @@ impl Keeper {
         let session = Uuid::new_v4();
         let (inbox_of_run, journal) = (Arc::clone(&self.inbox), self.journal.clone());
         let observer = Telemetry::new(task.id.clone(), generation, inbox_of_run, session, journal);
-        let on_state = move |state| inbox.state(id.clone(), generation, state);
+        let on_state = move |state| {
+            telemetry::count_fault(&id, &state);
+            inbox.state(id.clone(), generation, state);
+        };
         let streams = self.streams(&task.id, generation, &place);
         let started =
             Channel::start(&self.site, (*task).clone(), streams, Pace::Live, session, Box::new(observer), on_state);
@@ -304,6 +329,7 @@ impl Keeper {
                     main: place.main.is_some().then(MainStream::default),
                     address: place,
                     picture_size: None,
+                    roi_size: None,
                     over: None,
                     drained: false,
                 };
@@ -367,6 +393,7 @@ impl Keeper {
             return;
         }
         self.reviewed_at = Some(now);
+        self.review_room(now);
         self.review_licences();
         let due: Vec<_> = self
             .waiting
@@ -389,6 +416,9 @@ impl Keeper {
         }
         let Some(running) = self.running.get_mut(&task.id) else { return };
         running.channel.adjust((*task).clone());
+        if running.task.rules.roi != task.rules.roi {
+            running.roi_size = running.rules_size();
+        }
         running.task = Arc::clone(&task);
         if let Some(status) = running.playing() {
             self.set_status(&task.id, status);
@@ -440,6 +470,7 @@ impl Keeper {
                     None => return,
                 }
             }
+            CameraState::Still { fault } => faulty(State::Abnormal, fault),
             CameraState::Recovering { fault, attempt, .. } => {
                 running.picture_size = None;
                 let stale = *attempt >= STALE_AFTER_TRIES && matches!(running.task.source, Source::Restful { .. });

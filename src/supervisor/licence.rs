@@ -11,8 +11,11 @@ use crate::status::{State, TaskStatus};
 use crate::store::ChannelRequest;
 
 impl Keeper {
-    /// Starts a task that has its channel; one that has none waits.
-    pub(super) fn admit(&mut self, task: Arc<Task>) {
+    /// Starts a task for which there is room and that has its channel; another one waits.
+    pub(super) fn admit(&mut self, task: Arc<Task>, waited_for_room: bool) {
+        if let Some(status) = self.no_room(waited_for_room) {
+            return self.let_wait(task, WaitsFor::Room, status);
+        }
         match self.refusal(&task) {
             None => self.launch(task, 0),
             Some(status) => self.let_wait(task, WaitsFor::Licence, status),
@@ -28,12 +31,15 @@ impl Keeper {
                 self.let_wait(task, WaitsFor::Licence, status);
             }
         }
-        let waits = |waiting: &Waiting| matches!(waiting.wait, WaitsFor::Licence);
-        let waiting: Vec<_> =
-            self.waiting.values().filter(|waiting| waits(waiting)).map(|waiting| Arc::clone(&waiting.task)).collect();
-        for task in waiting {
+        let waits = |waiting: &Waiting| match waiting.wait {
+            WaitsFor::Licence => Some((Arc::clone(&waiting.task), false)),
+            WaitsFor::Room => Some((Arc::clone(&waiting.task), true)),
+            WaitsFor::Address { .. } | WaitsFor::Moment { .. } => None,
+        };
+        let waiting: Vec<_> = self.waiting.values().filter_map(waits).collect();
+        for (task, for_room) in waiting {
             self.waiting.remove(&task.id);
-            self.admit(task);
+            self.admit(task, for_room);
         }
     }
 

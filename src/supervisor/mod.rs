@@ -10,7 +10,9 @@ mod inbox;
 mod journal;
 mod keeper;
 mod licence;
+mod load;
 mod plan;
+mod room;
 mod telemetry;
 mod words;
 
@@ -41,6 +43,8 @@ pub struct Duties {
     pub edge_pool_id: String,
     /// A folder of task files; those are this box's whatever pool they name.
     pub task_files: Option<PathBuf>,
+    /// A camera that would push the others below it is not started.
+    pub min_analyses_per_second: u32,
 }
 
 /// The API's end of it.

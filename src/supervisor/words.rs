@@ -1,30 +1,34 @@
 //! A task's state in the words of the interface, and why it is in it.
 
+use super::load::NoRoom;
 use crate::domain::{Task, Verdict};
 use crate::media::{CameraState, Fault, FaultKind};
 use crate::status::{State, TaskStatus};
 use crate::task_json::check_roi_in_frame;
 
-/// The camera plays; whether the task can find anything in its picture is another question.
-///
-/// Of a camera with two streams the task's numbers mean the large one's pixels.
-pub fn playing(task: &Task, size: (u32, u32), main: Option<&MainStream>) -> TaskStatus {
-    let size = main.map_or(Some(size), |main| main.size);
-    let wrong = size.and_then(|(width, height)| check_roi_in_frame(&task.rules.roi, width, height));
-    match (wrong, main.and_then(|main| main.trouble.as_ref())) {
-        (Some(invalid), _) => failure(State::Abnormal, "IVA.0004", &invalid.to_string()),
-        (None, Some(trouble)) => {
-            TaskStatus::because(State::Running, format!("pictures come from detect_url's stream: {trouble}"))
-        }
-        (None, None) => TaskStatus::of(State::Running),
+/// The camera plays; whether the task can find anything in its picture is another question. `meant_for`: the size of
+/// the picture that its region was given for.
+pub fn playing(task: &Task, (width, height): (u32, u32), meant_for: (u32, u32)) -> TaskStatus {
+    let roi = &task.rules.roi;
+    if let Some(invalid) = check_roi_in_frame(roi, meant_for.0, meant_for.1) {
+        return failure(State::Abnormal, "IVA.0004", &invalid.to_string());
     }
+    if roi.polygons.is_empty() || (width, height) == meant_for {
+        return TaskStatus::of(State::Running);
+    }
+    let why = format!(
+        "service_config.common.target_roi was given for a picture of {}×{} and the camera sends {width}×{height} now: \
+         the task goes on with the region stretched to it; give it anew in the new picture's pixels",
+        meant_for.0, meant_for.1
+    );
+    failure(State::Abnormal, "IVA.0004", &why)
 }
 
 /// What is known of a camera's large stream.
 #[derive(Default)]
 pub struct MainStream {
     /// Width and height, as it was last seen.
-    size: Option<(u32, u32)>,
+    pub size: Option<(u32, u32)>,
     /// Why it does not play.
     trouble: Option<String>,
 }
@@ -37,10 +41,19 @@ impl MainStream {
                 self.size = Some((*width, *height));
                 self.trouble = None;
             }
-            CameraState::Recovering { fault, .. } | CameraState::Failed { fault } => {
+            CameraState::Still { fault } | CameraState::Recovering { fault, .. } | CameraState::Failed { fault } => {
                 self.trouble = Some(fault.to_string());
             }
             CameraState::Ended { .. } => self.trouble = Some("it ended".to_owned()),
+        }
+    }
+    /// Says beside a state that all is well but for the large stream.
+    pub fn speak(&self, status: TaskStatus) -> TaskStatus {
+        match &self.trouble {
+            Some(trouble) if status.error.is_none() => {
+                TaskStatus::because(status.state, format!("pictures come from detect_url's stream: {trouble}"))
+            }
+            _ => status,
         }
     }
 }
@@ -70,6 +83,17 @@ pub fn unlicensed(task: &Task, verdict: &Verdict) -> Option<TaskStatus> {
     }
 }
 
+/// A camera too many for this box.
+pub fn no_room(short: &NoRoom) -> TaskStatus {
+    let NoRoom { cameras, taken_cores, cores, analyses_per_second, floor } = short;
+    let why = format!(
+        "no room on this box: {cameras} cameras take {taken_cores:.2} of {cores} cores before any analysis, which leaves \
+         each {analyses_per_second:.1} analyses a second, and min_analyses_per_second asks for {floor}; it starts when \
+         another task stops"
+    );
+    failure(State::LackOfResources, "IVA.0010", &why)
+}
+
 pub fn failure(state: State, code: &str, message: &str) -> TaskStatus {
     TaskStatus { error: Some((code.to_owned(), message.to_owned())), ..TaskStatus::because(state, message) }
 }
@@ -77,47 +101,19 @@ pub fn failure(state: State, code: &str, message: &str) -> TaskStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Outputs, Point, Polygon, Roi, Rules, Source, TaskId};
-
-    fn task() -> Task {
-        let corners = [(1000.0, 500.0), (1800.0, 500.0), (1800.0, 1000.0)].map(|(x, y)| Point::new(x, y));
-        let roi = Roi { polygons: vec![Polygon::new(corners.to_vec()).unwrap()] };
-        Task {
-            id: TaskId::parse(&"a".repeat(32)).expect("32 digits"),
-            name: "t".into(),
-            edge_pool_id: "default".into(),
-            resource_order_id: None,
-            index: 0,
-            source: Source::Camera { id: "door".into() },
-            outputs: Outputs::default(),
-            rules: Rules { roi, ..Rules::default() },
-        }
-    }
-
-    fn plays(width: u32, height: u32) -> CameraState {
-        CameraState::Playing { width, height, codec: String::new(), decoder: String::new() }
-    }
-
-    #[test]
-    fn a_region_is_of_the_large_stream_where_there_are_two() {
-        let (task, small, mut main) = (task(), (640, 360), MainStream::default());
-        assert_eq!(playing(&task, small, None).state, State::Abnormal);
-        assert_eq!(playing(&task, small, Some(&main)).state, State::Running, "not known yet");
-        main.note(&plays(1920, 1080));
-        assert_eq!(playing(&task, small, Some(&main)), TaskStatus::of(State::Running));
-        main.note(&plays(800, 450));
-        assert_eq!(playing(&task, small, Some(&main)).state, State::Abnormal);
-    }
 
     #[test]
     fn a_large_stream_that_does_not_play_is_told_and_the_task_runs() {
+        let plays = CameraState::Playing { width: 1920, height: 1080, codec: String::new(), decoder: String::new() };
         let mut main = MainStream::default();
-        main.note(&plays(1920, 1080));
+        main.note(&plays);
         main.note(&CameraState::Ended { cut_short: None });
-        let status = playing(&task(), (640, 360), Some(&main));
-        assert_eq!((status.state, &status.error), (State::Running, &None));
+        let status = main.speak(TaskStatus::of(State::Running));
+        assert_eq!((status.state, &status.error, main.size), (State::Running, &None, Some((1920, 1080))));
         assert!(status.why.as_ref().is_some_and(|why| why.contains("detect_url")), "{status:?}");
-        main.note(&plays(1920, 1080));
-        assert_eq!(playing(&task(), (640, 360), Some(&main)), TaskStatus::of(State::Running));
+        let wrong = failure(State::Abnormal, "IVA.0004", "the region is outside");
+        assert_eq!(main.speak(wrong.clone()), wrong, "what is wrong comes first");
+        main.note(&plays);
+        assert_eq!(main.speak(TaskStatus::of(State::Running)), TaskStatus::of(State::Running));
     }
 }

@@ -15,7 +15,6 @@ use face_edge::domain::{TaskId, UnixMs};
 use face_edge::seal::Seal;
 use face_edge::status::{State, Status, TaskStatus};
 use face_edge::store::{Desired, Store, TaskError, TaskRow, TaskState};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -80,7 +79,7 @@ impl App {
             status: Arc::clone(&status),
             control: Arc::clone(&supervisor) as Arc<dyn Control>,
             keys: Arc::new(Keys::new(store.clone(), env).unwrap().sealed_by(seal)),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: face_edge::figures::Figures::new(),
             edge_pool_id: "default".into(),
             faces: Faces::blind(),
         };

@@ -6,7 +6,7 @@ use face_edge::clock;
 use face_edge::domain::{TimeSource, UnixMs};
 use face_edge::frame::Frame;
 use face_edge::media::{self, Camera, CameraSpec, FrameSink, Pace};
-use face_edge::sim::camera::{SimCamera, SimSpec};
+use face_edge::sim::camera::{FaultKind, SimCamera, SimSpec};
 use face_edge::sim::reports::Reports;
 use parking_lot::{Condvar, Mutex};
 
@@ -127,7 +127,7 @@ fn a_new_connection_waits_for_a_report_of_its_own() {
     let filmed = film(Reports::Ahead { ms: -4_000 });
     let is_dated = |picture: &Picture| matches!(picture.source, TimeSource::Camera { .. });
     let before = filmed.album.wait("camera time", |pictures| pictures.iter().position(is_dated));
-    filmed.sim.drop_clients();
+    filmed.sim.fail(FaultKind::Drop);
     let rest = |pictures: &[Picture]| pictures[before..].iter().map(is_dated).collect::<Vec<_>>();
     filmed.album.wait("receipt and then camera time", |pictures| {
         let mut turns = rest(pictures);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use face_edge::config::{Config, FacesConfig, IdleDecode, LogFormat, read_secret_file};
+use face_edge::config::{CamerasConfig, Config, FacesConfig, IdleDecode, LogFormat, read_secret_file};
 
 use face_edge::zone::Zone;
 
@@ -63,7 +63,7 @@ fn the_environment_wins_over_the_file() {
         ("FACE_EDGE_WORKERS", "3"),
         ("FACE_EDGE_WEBHOOK_SECRET_FILE", "/s"),
         ("FACE_EDGE_OUTBOX_MAX_BYTES", "9"),
-        ("FACE_EDGE_IDLE_DECODE", "keyframes"),
+        ("FACE_EDGE_CAMERAS", "{ idle_decode = \"keyframes\" }"),
         ("FACE_EDGE_TLS_CERT", "/c"),
         ("FACE_EDGE_TLS_KEY", "/k"),
         ("FACE_EDGE_RECEIVERS_ALLOW", "127.0.0.0/8, ::1"),
@@ -86,7 +86,7 @@ fn the_environment_wins_over_the_file() {
         workers: 3,
         webhook_secret_file: Some("/s".into()),
         outbox_max_bytes: 9,
-        idle_decode: IdleDecode::Keyframes,
+        cameras: CamerasConfig { idle_decode: IdleDecode::Keyframes, min_analyses_per_second: 1 },
         tls_cert: Some("/c".into()),
         tls_key: Some("/k".into()),
         receivers_allow: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],

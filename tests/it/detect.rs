@@ -5,6 +5,7 @@ use face_edge::cli::detect as command;
 use face_edge::detect::{Detectors, InputSize, Plan, RgbPicture, SizeWindow, plan_input, plan_long_side};
 use face_edge::domain::Detection;
 use face_edge::frame::{Color, Matrix, OwnedPlanes, PixelBuffer};
+use face_edge::sim::scene::{self, Scene, TruthFace};
 
 use crate::support::vision;
 
@@ -138,4 +139,31 @@ fn what_a_person_gets_wrong_is_said() {
         let text = run(words).unwrap_err().to_string();
         assert!(text.contains(expected), "{text}");
     }
+}
+
+/// Of the whole minute, twice a second: each face that shows and is as large as the window asks is found, and nothing
+/// else is.
+#[test]
+fn our_own_model_finds_the_drawn_scenes_faces_and_nothing_else() {
+    let Some(runtime) = vision::runtime() else { return };
+    let model = vision::model("default").expect("it is in the repository");
+    let mut detectors = Detectors::new(&runtime, model);
+    let color = Color { matrix: Matrix::Bt709, full_range: false };
+    let plan = plan_input(&detectors.model().entry, (scene::WIDTH, scene::HEIGHT), WINDOW);
+    let mut drawn = Scene::new();
+    let (mut wanted, mut found, mut false_alarms) = (0, 0, Vec::new());
+    for number in (0..scene::FRAMES).step_by(scene::FPS / 2) {
+        let faces = detectors.detect_planes(&drawn.frame(number).planes(), color, &plan).expect("the model runs");
+        let truth = scene::truth(number);
+        let matches = |face: &Detection, there: &TruthFace| face.bbox.iou(&there.bbox) >= 0.5;
+        for there in truth.iter().filter(|there| there.visible > 0.9 && there.bbox.w >= WINDOW.min_px) {
+            wanted += 1;
+            found += usize::from(faces.iter().any(|face| matches(face, there)));
+        }
+        let nobodys = faces.iter().filter(|face| !truth.iter().any(|there| face.bbox.iou(&there.bbox) > 0.2));
+        false_alarms.extend(nobodys.map(|face| (number, *face)));
+    }
+    println!("drawn scene: {found} of {wanted} faces found, {} false alarms", false_alarms.len());
+    assert!(wanted > 100 && found as f32 >= 0.98 * wanted as f32, "{found} of {wanted}");
+    assert_eq!(false_alarms, []);
 }

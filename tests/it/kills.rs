@@ -24,7 +24,6 @@ use face_edge::mailbox::Mailbox;
 use face_edge::status::Status;
 use face_edge::store::{Desired, LicenceChange, NewSns, SnTerms, Store, TaskQuery, TaskRow};
 use face_edge::supervisor::{Duties, Supervisor};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -122,8 +121,15 @@ impl Service {
         face_edge::media::init().unwrap();
         let store = Store::open(dir).unwrap();
         let status = Arc::new(Status::default());
-        let site = Site { node_id: "box".into(), mailbox: Mailbox::new(), new_track_score: 0.5, idle_keyframes: false };
-        let duties = Duties { edge_pool_id: "default".into(), task_files: None };
+        let site = Site {
+            node_id: "box".into(),
+            mailbox: Mailbox::new(),
+            new_track_score: 0.5,
+            idle_keyframes: false,
+            patience: face_edge::media::Patience::default(),
+            figures: face_edge::figures::Figures::new(),
+        };
+        let duties = Duties { edge_pool_id: "default".into(), task_files: None, min_analyses_per_second: 0 };
         let network = tokio::runtime::Handle::current();
         let supervisor = Supervisor::start(site, store.clone(), Arc::clone(&status), duties, network).unwrap();
         let env = KeyEnv { token: Some(TOKEN.to_owned()), access_key: None };
@@ -133,7 +139,7 @@ impl Service {
             status,
             control: supervisor.remote(),
             keys: Arc::new(keys),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: face_edge::figures::Figures::new(),
             edge_pool_id: "default".into(),
             faces: Faces::blind(),
         };

@@ -15,7 +15,6 @@ use face_edge::status::Status;
 use face_edge::store::{
     ChannelRequest, LicenceChange, LicenceOutcome, NewProduct, NewSns, RequestMark, SnTerms, Store,
 };
-use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -203,7 +202,7 @@ impl App {
             status: Arc::new(Status::default()),
             control: Arc::clone(&looks) as Arc<dyn Control>,
             keys: Arc::new(Keys::new(store.clone(), env).unwrap()),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: face_edge::figures::Figures::new(),
             edge_pool_id: "default".into(),
             faces: Faces::blind(),
         };

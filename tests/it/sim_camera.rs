@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace};
-use face_edge::sim::camera::{Login, SimCamera, SimSpec};
+use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace, Patience};
+use face_edge::sim::camera::{FaultKind as Trouble, Login, SimCamera, SimSpec};
 use face_edge::sim::{recording, scene};
 
 use crate::media::{Log, Recorder, clip, make, shared};
 
 fn live(url: &str) -> CameraSpec {
-    CameraSpec { frame_timeout: Duration::from_secs(3), ..CameraSpec::new(url, Pace::Live) }
+    let patience = Patience { frame: Duration::from_secs(3), ..Patience::default() };
+    CameraSpec { patience, ..CameraSpec::new(url, Pace::Live) }
 }
 
 fn camera(folder: &Path) -> SimCamera {
@@ -103,7 +104,7 @@ fn another_resolution_in_mid_stream_is_no_fault() {
     let recorder = Arc::new(Recorder::default());
     let reader = recorder.start(live(&sim.url(0)));
     recorder.wait_frames(20);
-    sim.change();
+    sim.fail(Trouble::Change);
     let sizes = |log: &Log| log.frames.iter().map(|f| (f.2, f.3)).collect::<Vec<_>>();
     let large = |log: &Log| sizes(log).into_iter().filter(|&size| size == (640, 360)).count();
     recorder.wait("the other resolution", |log| (large(log) >= 30).then_some(()));
@@ -111,7 +112,7 @@ fn another_resolution_in_mid_stream_is_no_fault() {
     reader.stop();
     sizes.dedup();
     assert_eq!(sizes, [(320, 180), (640, 360)]);
-    assert_eq!(states, 2, "connecting and playing, no fault");
+    assert_eq!(states, 3, "connecting, and playing twice: no fault");
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn connections_that_are_cut_come_back() {
     let recorder = Arc::new(Recorder::default());
     let _reader = recorder.start(live(&sim.url(0)));
     recorder.wait_frames(5);
-    sim.drop_clients();
+    sim.fail(Trouble::Drop);
     assert_eq!(wait_fault(&recorder), FaultKind::Disconnected);
     playing(&recorder, 2);
 }
@@ -192,7 +193,7 @@ fn a_frozen_camera_is_noticed() {
     let recorder = Arc::new(Recorder::default());
     let _reader = recorder.start(live(&sim.url(0)));
     recorder.wait_frames(5);
-    sim.freeze();
+    sim.fail(Trouble::Freeze);
     assert_eq!(wait_fault(&recorder), FaultKind::Timeout);
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use face_edge::clock;
 use face_edge::domain::{
     Category, Detection, Message, Outputs, Rect, Repeat, Rules, Source, StreamTime, Task, TaskId, TimeSource, UnixMs,
 };
@@ -70,6 +71,8 @@ fn frame(number: u64) -> Frame {
         color: Color { matrix: Matrix::Bt709, full_range: false },
         stream_time: StreamTime::from_millis(number * 40),
         taken_at: UnixMs(1_600_000_000_000 + number as i64 * 40),
+        arrived: clock::monotonic(),
+        decoded: clock::monotonic(),
         time_source: TimeSource::Camera { skew_ms: 12 },
         moment: Moment::default(),
         number,

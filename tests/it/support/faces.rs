@@ -19,7 +19,6 @@ use face_edge::status::Status;
 use face_edge::store::{GateChoice, NewSample, Store};
 use face_edge::zone::Zone;
 use image::{ImageFormat, RgbImage};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -127,7 +126,7 @@ impl FacesApp {
             status: Arc::new(Status::default()),
             control: Arc::new(Nobody),
             keys: Arc::new(Keys::new(store.clone(), env).unwrap().with_rates(Rates::new(1_000_000, 1_000_000))),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: face_edge::figures::Figures::new(),
             edge_pool_id: "default".into(),
             faces: Faces::new(Arc::new(eyes), Arc::new(NoFetch), Arc::clone(&gallery), zone, 2),
         };

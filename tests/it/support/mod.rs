@@ -2,4 +2,6 @@
 
 pub mod faces;
 pub mod onnx;
+pub mod town;
 pub mod vision;
+pub mod wire;

@@ -68,6 +68,8 @@ fn frame(i420: &[u8], width: usize, height: usize, matrix: Matrix) -> Frame {
         color: Color { matrix, full_range: false },
         stream_time: StreamTime::ZERO,
         taken_at: UnixMs(0),
+        arrived: face_edge::clock::monotonic(),
+        decoded: face_edge::clock::monotonic(),
         time_source: TimeSource::File,
         moment: Moment::default(),
         number: 0,
