@@ -61,21 +61,35 @@ impl Planes<'_> {
 }
 
 /// When a picture was taken, for finding it in another stream of the same camera. Nothing is known of either by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Small, because each frame carries one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// By the camera's clock, right or wrong, since the Unix epoch.
-    pub camera_ns: Option<i128>,
-    /// Since this process began, if every packet had come as quickly as the quickest of late.
-    pub local_ns: Option<i64>,
+    camera_ns: i64,
+    local_ns: i64,
+}
+
+const UNKNOWN_NS: i64 = i64::MIN;
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self::new(None, None)
+    }
 }
 
 impl Moment {
+    /// By the camera's clock, right or wrong, since the Unix epoch; and since this process began, if every packet had
+    /// come as quickly as the quickest of late.
+    pub fn new(camera_ns: Option<i64>, local_ns: Option<i64>) -> Self {
+        Self { camera_ns: camera_ns.unwrap_or(UNKNOWN_NS), local_ns: local_ns.unwrap_or(UNKNOWN_NS) }
+    }
+
     /// Nanoseconds from the other to this: by the camera's clock where both know it and ours does not contradict.
     pub fn since(&self, other: &Self) -> Option<i64> {
-        let local = self.local_ns.zip(other.local_ns).map(|(this, other)| this.saturating_sub(other));
-        let camera = self.camera_ns.zip(other.camera_ns).and_then(|(this, other)| i64::try_from(this - other).ok());
+        let between =
+            |this: i64, other: i64| (this != UNKNOWN_NS && other != UNKNOWN_NS).then(|| this.saturating_sub(other));
+        let local = between(self.local_ns, other.local_ns);
         let agree = |camera: &i64| local.is_none_or(|local| local.abs_diff(*camera) <= CONTRADICTION_NS);
-        camera.filter(agree).or(local)
+        between(self.camera_ns, other.camera_ns).filter(agree).or(local)
     }
 }
 

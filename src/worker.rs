@@ -66,7 +66,7 @@ pub struct Progress {
     /// Of a camera with two streams: cut from the large one, and from the small one for want of it.
     pub pictures_main: AtomicU64,
     pub pictures_small: AtomicU64,
-    /// Spent on pictures of the large stream.
+    /// By the clock, spent on pictures of the large stream.
     pub main_decode_ns: AtomicU64,
 }
 
@@ -93,10 +93,8 @@ pub struct Analysis {
     read: Arc<Settings>,
     /// As they are for pictures of the present size.
     current: Arc<Settings>,
-    /// Of the picture that `read`'s region is meant for: the first one that is known to be in the task's pixels.
-    meant_for: Option<Size>,
-    /// Of the present picture in whose pixels the rules see faces.
-    size: Option<Size>,
+    /// Of the picture that `read`'s region is meant for, and of the present one.
+    sizes: Option<(Size, Size)>,
     engine: Engine<Arc<Picture>>,
     gate: MotionGate,
     /// Told to whoever decodes the frames.
@@ -108,6 +106,8 @@ pub struct Analysis {
     observer: Box<dyn Observer>,
     /// The large stream of the camera, where it has one.
     main: Option<Arc<dyn MainStream>>,
+    /// Its size has been known.
+    main_known: bool,
 }
 
 /// Told what the rules decided, and when a stream's last frame has been dealt with.
@@ -150,8 +150,7 @@ impl Analysis {
             settings,
             read,
             current,
-            meant_for: None,
-            size: None,
+            sizes: None,
             engine,
             gate,
             idle,
@@ -160,6 +159,7 @@ impl Analysis {
             progress,
             observer,
             main: None,
+            main_known: false,
         }
     }
 
@@ -170,10 +170,18 @@ impl Analysis {
 
     /// The size in whose pixels the task's numbers are: the large stream's, or the frame's own. `None` while the large
     /// stream may still tell it.
-    fn size_for_rules(&self, frame: &Frame) -> Option<(usize, usize)> {
+    fn size_for_rules(&mut self, frame: &Frame) -> Option<Size> {
         let Some(main) = &self.main else { return Some(frame.size()) };
-        let waits = self.size.is_none() && frame.stream_time - StreamTime::ZERO < SIZE_PATIENCE;
-        main.size().or(self.size).or_else(|| (!waits).then(|| frame.size()))
+        let known = main.size();
+        if let Some(size) = known
+            && !std::mem::replace(&mut self.main_known, true)
+        {
+            // The region was given for it, whatever was analysed for want of it.
+            self.sizes = self.sizes.map(|(_, now)| (size, now));
+        }
+        let known = known.or(self.sizes.map(|(_, now)| now));
+        let waits = frame.stream_time.since(StreamTime::ZERO) < SIZE_PATIENCE;
+        known.or_else(|| (!waits).then(|| frame.size()))
     }
 
     /// Takes up changed settings, between frames.
@@ -182,9 +190,9 @@ impl Analysis {
         if Arc::ptr_eq(&newest, &self.read) {
             return;
         }
-        if newest.task.rules.roi != self.read.task.rules.roi && self.meant_for.is_some() {
+        if newest.task.rules.roi != self.read.task.rules.roi {
             // Whoever draws a region draws it on the present picture.
-            self.meant_for = self.size;
+            self.sizes = self.sizes.map(|(_, now)| (now, now));
         }
         self.read = newest;
         self.apply();
@@ -192,10 +200,9 @@ impl Analysis {
 
     /// A camera may change its picture's size in mid-stream: the region stays where it is in the scene.
     fn fit(&mut self, size: Size, outbound: &dyn Outbound) {
-        if self.main.as_ref().is_none_or(|main| main.size().is_some()) {
-            self.meant_for.get_or_insert(size);
-        }
-        if self.size.replace(size).is_some_and(|before| before != size) {
+        let (meant_for, before) = self.sizes.unwrap_or((size, size));
+        self.sizes = Some((meant_for, size));
+        if before != size {
             // Nobody is where they were.
             let outcome = self.engine.finish(self.last_time);
             emit(self, &outcome, outbound);
@@ -205,9 +212,7 @@ impl Analysis {
 
     fn apply(&mut self) {
         let mut settings = Arc::clone(&self.read);
-        if let (Some(meant_for), Some(now)) = (self.meant_for, self.size)
-            && meant_for != now
-        {
+        if let Some((meant_for, now)) = self.sizes.filter(|(meant_for, now)| meant_for != now) {
             let mut task = settings.task.clone();
             let (across, down) = (now.0 as f32 / meant_for.0 as f32, now.1 as f32 / meant_for.1 as f32);
             task.rules.roi = task.rules.roi.stretched(across, down);
@@ -238,13 +243,13 @@ pub fn work<F: FindFaces>(mailbox: &Arc<Mailbox<Analysis>>, finder: &mut F, outb
 
 fn analyse<F: FindFaces>(frame: &Frame, analysis: &mut Analysis, finder: &mut F, outbound: &dyn Outbound) {
     let (started, mut cpu) = (clock::monotonic(), CpuLap::start());
-    analysis.last_time = frame.stream_time;
     let Some(size) = analysis.size_for_rules(frame) else {
         analysis.progress.frames_unsized.fetch_add(1, Ordering::Relaxed);
         return;
     };
     analysis.fit(size, outbound);
-    let rules_size = (size.0 as f32, size.1 as f32);
+    analysis.last_time = frame.stream_time;
+    let rules_size = as_f32(size);
     let scale = Scale::between(as_f32(frame.size()), rules_size);
     let worth_looking = worth_looking(frame, analysis, scale);
     cpu.add_to(&analysis.progress.rules_cpu_ns);
@@ -298,7 +303,7 @@ impl CpuLap {
     }
 }
 
-fn as_f32((width, height): (usize, usize)) -> (f32, f32) {
+fn as_f32((width, height): Size) -> (f32, f32) {
     (width as f32, height as f32)
 }
 
@@ -356,10 +361,9 @@ fn emit(analysis: &mut Analysis, outcome: &Outcome<Arc<Picture>>, outbound: &dyn
     if outcome.sendings.is_empty() {
         return;
     }
-    let Settings { task, node_id } = &*analysis.current;
-    let writer = Writer { task, node_id, session: analysis.session };
     let mut cpu = CpuLap::start();
-    let written = writer.write(&outcome.sendings);
+    let Settings { task, node_id } = &*analysis.current;
+    let written = Writer { task, node_id, session: analysis.session }.write(&outcome.sendings);
     cpu.add_to(&analysis.progress.encode_cpu_ns);
     match written {
         Ok(Written { messages, main_decode }) => {

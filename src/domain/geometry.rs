@@ -120,11 +120,6 @@ impl Polygon {
         }
     }
 
-    /// The ring with each point moved; by what keeps its order, as scaling does.
-    pub fn map(&self, moved: impl Fn(Point) -> Point) -> Self {
-        Self { points: self.points.iter().copied().map(moved).collect() }
-    }
-
     pub fn points(&self) -> &[Point] {
         &self.points
     }

@@ -47,7 +47,7 @@ impl Scale {
 
     /// The same region.
     pub fn roi(self, roi: &Roi) -> Roi {
-        Roi { polygons: roi.polygons.iter().map(|polygon| polygon.map(|point| self.point(point))).collect() }
+        roi.stretched(self.x, self.y)
     }
 }
 

@@ -71,10 +71,10 @@ impl CaptureTime {
     /// Of a picture, for finding it in another stream of the camera.
     pub fn moment(&self, pts_ns: u64) -> Moment {
         let pts_ns = i128::from(pts_ns);
-        Moment {
-            camera_ns: self.offset_ns.map(|offset_ns| offset_ns + pts_ns),
-            local_ns: self.quickest.smallest().map(|late_ns| saturated(i128::from(late_ns) + pts_ns)),
-        }
+        Moment::new(
+            self.offset_ns.map(|offset_ns| saturated(offset_ns + pts_ns)),
+            self.quickest.smallest().map(|late_ns| saturated(i128::from(late_ns) + pts_ns)),
+        )
     }
 
     fn judge(&mut self) -> Option<(bool, i64)> {

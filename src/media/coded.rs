@@ -109,6 +109,8 @@ impl Intake {
             |name| caps.structure(0).and_then(|s| s.get::<i32>(name).ok()).and_then(|side| u32::try_from(side).ok());
         let (Some(width), Some(height)) = (side("width"), side("height")) else { return };
         *self.store.size.lock() = Some((width as usize, height as usize));
-        self.seen.first.lock().get_or_insert(FirstFrame { width, height, is_file: false, at });
+        let mut first = self.seen.first.lock();
+        let at = first.map_or(at, |first| first.at);
+        *first = Some(FirstFrame { width, height, is_file: false, at });
     }
 }

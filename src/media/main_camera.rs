@@ -1,11 +1,11 @@
 //! A camera's main stream: connected like any camera, kept in its coded form, decoded where a picture is asked for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::coded::Store;
 use super::segment::Claimed;
 use super::{Camera, CameraSpec, CameraState, MediaError, Pace, decode_one};
-use crate::clock;
 use crate::domain::{StreamTime, TimeSource, UnixMs};
 use crate::frame::Frame;
 use crate::main_stream::{Absent, Claim, MainStream};
@@ -27,6 +27,8 @@ struct Wanted {
     taken_at: UnixMs,
     time_source: TimeSource,
     number: u64,
+    arrived: Instant,
+    decoded: Instant,
 }
 
 impl MainCamera {
@@ -56,15 +58,23 @@ impl MainStream for Pictures {
     }
 
     fn claim(&self, frame: &Frame) -> Arc<dyn Claim> {
-        let Frame { stream_time, taken_at, time_source, number, .. } = *frame;
+        let Frame { stream_time, taken_at, time_source, number, arrived, decoded, .. } = *frame;
         let claimed = self.0.ring.claim(frame.moment);
-        Arc::new(Wanted { store: Arc::clone(&self.0), claimed, stream_time, taken_at, time_source, number })
+        Arc::new(Wanted {
+            store: Arc::clone(&self.0),
+            claimed,
+            stream_time,
+            taken_at,
+            time_source,
+            number,
+            arrived,
+            decoded,
+        })
     }
 }
 
 impl Claim for Wanted {
     fn decode(&self) -> Result<Frame, Absent> {
-        let begun = clock::monotonic();
         let run = self.store.ring.run(&self.claimed)?;
         let (moment, by_camera) = {
             let clock = run.segment.clock.lock();
@@ -76,9 +86,8 @@ impl Claim for Wanted {
             TimeSource::Camera { .. } => by_camera,
             _ => (self.taken_at, self.time_source),
         };
-        let Self { stream_time, number, .. } = *self;
-        let (arrived, decoded) = (begun, clock::monotonic());
+        let Self { stream_time, number, arrived, decoded, .. } = *self;
         let buffer = Arc::new(picture);
-        Ok(Frame { buffer, color, stream_time, taken_at, time_source, moment, arrived, decoded, number })
+        Ok(Frame { buffer, color, stream_time, taken_at, arrived, decoded, time_source, moment, number })
     }
 }

@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn at(ms: i64) -> Moment {
-        Moment { camera_ns: None, local_ns: Some(ms * NS_A_MS) }
+        Moment::new(None, Some(ms * NS_A_MS))
     }
 
     fn units(run: Result<Run<u64, ()>, Absent>) -> Vec<u64> {
@@ -361,7 +361,7 @@ mod tests {
         play(&ring, &large, 0..20, 25);
         let moment = small.lock().moment(7 * FRAME_NS);
         assert_eq!(units(ring.run(&ring.claim(moment))).last(), Some(&7));
-        let by_receipt = Moment { camera_ns: None, ..moment };
+        let by_receipt = Moment::new(None, Some((7 * FRAME_NS) as i64 + 10 * NS_A_MS));
         assert_eq!(units(ring.run(&ring.claim(by_receipt))).last(), Some(&5), "the delay is all that is known");
     }
 }

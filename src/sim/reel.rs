@@ -28,7 +28,7 @@ pub struct Switches {
 pub struct Reel {
     pub clip: Arc<Clip>,
     pub after: Arc<Clip>,
-    /// Begins at a whole multiple of the clip's length.
+    /// Rounds begin at whole multiples of the clip's length.
     pub in_step: bool,
 }
 
@@ -74,7 +74,7 @@ impl Player {
         }
         if begins {
             let due = self.reel.clip.packets.get(self.next).map(|packet| packet.decode_at);
-            self.round_start = Some(match self.round_start.is_none() && self.reel.in_step {
+            self.round_start = Some(match self.reel.in_step {
                 true => next_round(source, self.reel.clip.duration),
                 false => now().saturating_sub(due.unwrap_or_default()),
             });

@@ -3,6 +3,7 @@
 //! It lives in a thread and a main context of its own; all that changes it happens there.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -62,7 +63,7 @@ impl Stage {
             ip: spec.listen.ip(),
             login: spec.login.clone(),
             reports: spec.reports,
-            reels: Mutex::new(reels(spec)?),
+            reels: Mutex::new(reels(&spec.videos, spec.in_step)?),
             faults: Arc::default(),
             listener: Mutex::new(Listener::Closed),
         };
@@ -170,7 +171,7 @@ impl Stage {
         for (index, reel) in reels.iter_mut().enumerate() {
             let next = clips.iter().cycle().skip(index + 1).take(clips.len());
             if let Some(other) = next.into_iter().find(|other| other.codec != reel.clip.codec) {
-                *reel = Reel { clip: Arc::clone(other), after: Arc::clone(other), in_step: false };
+                *reel = Reel { clip: Arc::clone(other), after: Arc::clone(other), in_step: reel.in_step };
             }
         }
         drop(reels);
@@ -220,12 +221,12 @@ impl Stage {
     }
 }
 
-fn reels(spec: &SimSpec) -> Result<Vec<Reel>, SimError> {
-    let clips = spec.videos.iter().map(|video| Clip::load(video).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+fn reels(videos: &[PathBuf], in_step: bool) -> Result<Vec<Reel>, SimError> {
+    let clips = videos.iter().map(|video| Clip::load(video).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let reel = |(index, clip): (usize, &Arc<Clip>)| {
         // A payloader stays with its codec.
         let after = clips.iter().cycle().skip(index + 1).take(clips.len()).find(|other| other.codec == clip.codec);
-        Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)), in_step: spec.in_step }
+        Reel { clip: Arc::clone(clip), after: Arc::clone(after.unwrap_or(clip)), in_step }
     };
     Ok(clips.iter().enumerate().map(reel).collect())
 }

@@ -64,26 +64,31 @@ pub struct Running {
     address: Place,
     /// Width and height, once it plays.
     pub(super) picture_size: Option<(u32, u32)>,
-    /// Of a camera with two streams, the large one.
-    main: Option<MainStream>,
     /// Those of the picture that its region is meant for: the first one that the region was applied to.
     roi_size: Option<(u32, u32)>,
+    /// Of a camera with two streams, the large one.
+    main: Option<MainStream>,
     /// How its file ended, once it has; the channel stays until it is drained.
     over: Option<TaskStatus>,
     drained: bool,
 }
 
 impl Running {
+    /// Width and height of the picture in whose pixels the task's numbers are.
+    fn rules_size(&self) -> Option<(u32, u32)> {
+        self.main.as_ref().map_or(self.picture_size, |main| main.size)
+    }
+
     /// In which state it is while its camera plays; `None` when it does not.
     fn playing(&mut self) -> Option<TaskStatus> {
         self.picture_size?;
-        let sizes = self.rules_size().map(|size| [size, *self.roi_size.get_or_insert(size)]);
-        Some(playing(&self.task, sizes, self.main.as_ref()))
-    }
-
-    /// Of the picture in whose pixels the task's numbers are, as far as it is known.
-    fn rules_size(&self) -> Option<(u32, u32)> {
-        self.main.as_ref().map_or(self.picture_size, MainStream::size)
+        let size = self.rules_size();
+        self.roi_size = self.roi_size.or(size);
+        let status = match size.zip(self.roi_size) {
+            Some((size, meant_for)) => playing(&self.task, size, meant_for),
+            None => TaskStatus::of(State::Running),
+        };
+        Some(self.main.as_ref().map_or(status.clone(), |main| main.speak(status)))
     }
 }
 

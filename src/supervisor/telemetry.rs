@@ -99,6 +99,10 @@ pub fn publish(task: &TaskId, channel: &Channel) {
     set("face_edge_frames_still_total", progress.frames_still.load(Ordering::Relaxed));
     set("face_edge_frames_failed_total", progress.frames_failed.load(Ordering::Relaxed));
     set("face_edge_faces_detected_total", progress.faces_detected.load(Ordering::Relaxed));
+    set("face_edge_frames_unsized_total", progress.frames_unsized.load(Ordering::Relaxed));
+    set("face_edge_pictures_main_stream_total", progress.pictures_main.load(Ordering::Relaxed));
+    set("face_edge_pictures_small_stream_total", progress.pictures_small.load(Ordering::Relaxed));
+    set("face_edge_main_stream_decode_nanoseconds_total", progress.main_decode_ns.load(Ordering::Relaxed));
     let ns = |stage: &std::sync::atomic::AtomicU64| stage.load(Ordering::Relaxed);
     let stages = [
         ("decode", channel.decode_cpu().as_nanos() as u64),
@@ -111,8 +115,4 @@ pub fn publish(task: &TaskId, channel: &Channel) {
             metrics::counter!("face_edge_cpu_microseconds_total", "task" => task.to_string(), "stage" => stage);
         counter.absolute(spent_ns / 1000);
     }
-    set("face_edge_frames_unsized_total", progress.frames_unsized.load(Ordering::Relaxed));
-    set("face_edge_pictures_main_stream_total", progress.pictures_main.load(Ordering::Relaxed));
-    set("face_edge_pictures_small_stream_total", progress.pictures_small.load(Ordering::Relaxed));
-    set("face_edge_main_stream_decode_nanoseconds_total", progress.main_decode_ns.load(Ordering::Relaxed));
 }
