@@ -256,3 +256,22 @@ fn a_camera_behind_a_pulled_wire_is_given_up_and_taken_up_and_can_be_removed() {
     town.running(&first);
     neighbour.lost_nothing();
 }
+
+/// A clock that is put right, by however much, changes what a picture is told to have been taken at, and nothing else:
+/// whatever waits, ages or times out on the way of a frame runs on the clock that nobody can set.
+#[test]
+fn only_the_time_of_capture_asks_the_wall_on_the_way_of_a_frame() {
+    let mut asking = Vec::new();
+    let folders = ["src/media", "src/rules"].map(|folder| std::fs::read_dir(folder).unwrap());
+    let files = ["src/mailbox.rs", "src/motion.rs", "src/worker.rs", "src/channel.rs", "src/supervisor/keeper.rs"];
+    let files = folders.into_iter().flatten().map(|file| file.unwrap().path()).chain(files.map(Into::into));
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if text.contains("unix_ms()") || text.contains("SystemTime") {
+            asking.push(file.display().to_string());
+        }
+    }
+    // Where the time of capture is found.
+    let known = ["src/media/reference.rs", "src/media/tap.rs"];
+    assert!(!asking.is_empty() && asking.iter().all(|file| known.contains(&file.as_str())), "{asking:?}");
+}
