@@ -213,8 +213,14 @@ fn watch(url: String, main: String) -> Site2 {
     let (boxes, out) = (Arc::clone(&mailbox), Arc::clone(&kept));
     let worker = std::thread::Builder::new().name("detect-0".into());
     let worker = worker.spawn(move || worker::work(&boxes, &mut finder, &*out)).unwrap();
-    let site =
-        Site { node_id: "node".into(), mailbox: Arc::clone(&mailbox), new_track_score: 0.6, idle_keyframes: false };
+    let site = Site {
+        node_id: "node".into(),
+        mailbox: Arc::clone(&mailbox),
+        new_track_score: 0.6,
+        idle_keyframes: false,
+        patience: media::Patience::default(),
+        figures: face_edge::figures::Figures::new(),
+    };
     let streams = Streams { url, main: Some(Main { url: main, on_state: Box::new(|_| ()) }) };
     let channel =
         Channel::start(&site, task(), streams, Pace::Live, Uuid::from_u128(1), Box::new(Nobody), |_| ()).unwrap();
