@@ -117,7 +117,8 @@ fn assert_video_agrees(name: &str, video: &str, matrix: Matrix, step: usize) {
     let two_passes = Plan { passes: vec![INPUT, SMALL_INPUT] };
 
     let mut recall = Agreement::default();
-    let mut recall_of_two = Agreement::default();
+    // The second pass may draw a face's box a little otherwise.
+    let (mut found_once, mut found_twice) = (Agreement::at_iou(0.5), Agreement::at_iou(0.5));
     let mut precision = Agreement::default();
     let frames = vision::every_nth_frame(&video, (1920, 1080), matrix, step);
     assert_eq!(frames.len(), reference.area.len(), "as many frames as references");
@@ -125,14 +126,14 @@ fn assert_video_agrees(name: &str, video: &str, matrix: Matrix, step: usize) {
         let theirs: Vec<(Rect, f32)> = reference.area[&number].iter().map(|face| (face.rect(), face.score)).collect();
         let ours = found(&mut detectors, &frame, &plan);
         recall.count(&theirs, &ours);
-        recall_of_two.count(&theirs, &found(&mut detectors, &frame, &two_passes));
+        found_once.count(&theirs, &ours);
+        found_twice.count(&theirs, &found(&mut detectors, &frame, &two_passes));
         precision.count(&ours, &theirs);
     }
-    println!(
-        "{name}: theirs found by us {recall:?}, ours found by them {precision:?}; theirs found in two passes {recall_of_two:?}"
-    );
-    let lost = recall.matched.saturating_sub(recall_of_two.matched);
-    assert!(lost as f32 <= 0.005 * recall.sure as f32, "{name}: two passes lose {lost} of {recall:?}");
+    println!("{name}: theirs found by us {recall:?}, ours found by them {precision:?}");
+    println!("{name}: found in one pass {found_once:?}, in two {found_twice:?}");
+    let lost = found_once.matched.saturating_sub(found_twice.matched);
+    assert!(lost as f32 <= 0.005 * found_once.sure as f32, "{name}: two passes lose {lost} of {found_once:?}");
     for (way, agreement) in [("theirs among ours", recall), ("ours among theirs", precision)] {
         assert!(agreement.sure > 0, "{name}, {way}: nothing to compare");
         assert!(agreement.matched as f32 >= 0.98 * agreement.sure as f32, "{name}, {way}: {agreement:?}");
@@ -149,19 +150,31 @@ fn found(detectors: &mut Detectors, frame: &Frame, plan: &Plan) -> Vec<(Rect, f3
     faces.iter().map(reduced).collect()
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Agreement {
     /// Faces of the one side with score ≥ 0.65.
     sure: usize,
-    /// Those with one of the other side of score ≥ 0.55 and IoU ≥ 0.85.
+    /// Those with one of the other side of score ≥ 0.55 and at least this IoU.
     matched: usize,
+    iou: f32,
+}
+
+impl Default for Agreement {
+    fn default() -> Self {
+        Self::at_iou(0.85)
+    }
 }
 
 impl Agreement {
+    fn at_iou(iou: f32) -> Self {
+        Self { sure: 0, matched: 0, iou }
+    }
+
     fn count(&mut self, these: &[(Rect, f32)], others: &[(Rect, f32)]) {
         let clip = |rect: &Rect| rect.clip(GOLDEN.0 as f32, GOLDEN.1 as f32);
         for (rect, _) in these.iter().filter(|(_, score)| *score >= 0.65) {
-            let matched = others.iter().any(|(other, score)| *score >= 0.55 && clip(rect).iou(&clip(other)) >= 0.85);
+            let matched =
+                others.iter().any(|(other, score)| *score >= 0.55 && clip(rect).iou(&clip(other)) >= self.iou);
             self.sure += 1;
             self.matched += usize::from(matched);
         }
