@@ -23,6 +23,7 @@ pub mod run;
 pub mod serve;
 pub mod sim_camera;
 pub mod sim_receiver;
+mod surroundings;
 pub mod verify;
 mod what_if;
 pub mod why;
@@ -119,7 +120,9 @@ fn file_url(text: &str) -> Result<String, BadInput> {
 pub struct BadInput(pub String);
 
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    surroundings::arrange();
+    let result = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Detect(args) => detect::run(&args),

@@ -1,15 +1,11 @@
 //! `serve`: the service.
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use super::wait_for;
 use crate::app::App;
 use crate::config::{Config, LogFormat};
-
-const HEAPS: &str = "MALLOC_ARENA_MAX";
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  face-edge serve --tasks tasks/")]
@@ -28,23 +24,7 @@ pub struct Args {
     tasks: Option<PathBuf>,
 }
 
-/// glibc gives the threads that allocate up to eight heaps a core, and what is free in one is of no use to another: a
-/// box whose cameras come and go was seen to hold 50 MB more for it. It reads the number before `main` begins, so the
-/// program begins anew, in the same process; where that cannot be, it goes on as it is.
-fn with_few_heaps() {
-    if std::env::var_os(HEAPS).is_none() {
-        let mut args = std::env::args_os();
-        let mut again = Command::new("/proc/self/exe");
-        if let Some(name) = args.next() {
-            again.arg0(name);
-        }
-        // Comes back only where it failed.
-        let _ = again.args(args).env(HEAPS, "2").exec();
-    }
-}
-
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    with_few_heaps();
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(data_dir) = &args.data_dir {
         config.data_dir.clone_from(data_dir);

@@ -15,6 +15,12 @@ pub enum DetectError {
     #[error("ONNX Runtime was loaded but could not be started: {0}")]
     RuntimeStart(String),
 
+    #[error(
+        "ONNX Runtime would report to its maker, which it does from the moment it is loaded: set {}=1 in the environment",
+        super::NO_REPORTS
+    )]
+    RuntimeWouldReport,
+
     #[error("{origin}: {message}")]
     Catalog { origin: String, message: String },
 

@@ -19,4 +19,4 @@ pub use detector::{Detectors, RgbPicture, Thresholds};
 pub use embed::Embedder;
 pub use error::DetectError;
 pub use plan::{InputSize, Plan, SizeWindow, plan_input, plan_long_side};
-pub use runtime::Runtime;
+pub use runtime::{NO_REPORTS, Runtime};

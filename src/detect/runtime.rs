@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 
 use super::error::DetectError;
 
+/// Set before the library is loaded, it keeps it from reporting to its maker. Telling it later is too late: the first report
+/// has been written by then.
+pub const NO_REPORTS: &str = "ORT_DISABLE_TELEMETRY";
 const LIBRARY: &str = "libonnxruntime.so";
 /// `.runtime/` is also looked for above the program: a build lies two or three folders below its project.
 const LEVELS_ABOVE_PROGRAM: usize = 4;
@@ -51,6 +54,9 @@ impl Runtime {
     }
 
     fn load_first(candidates: &[PathBuf]) -> Result<Self, DetectError> {
+        if std::env::var_os(NO_REPORTS).is_none() {
+            return Err(DetectError::RuntimeWouldReport);
+        }
         let mut tried = Vec::new();
         for path in candidates {
             let by_search_path = path.components().count() == 1;

@@ -167,3 +167,20 @@ fn our_own_model_finds_the_drawn_scenes_faces_and_nothing_else() {
     assert!(wanted > 100 && found as f32 >= 0.98 * wanted as f32, "{found} of {wanted}");
     assert_eq!(false_alarms, []);
 }
+
+/// ONNX Runtime keeps what it means to report under the user's cache folder.
+#[test]
+fn nothing_is_written_down_for_the_runtimes_maker() {
+    if vision::runtime().is_none() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let picture = home.path().join("grey.png");
+    image::RgbImage::from_pixel(640, 360, image::Rgb([90; 3])).save(&picture).expect("written");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_face-edge"));
+    command.env_remove(face_edge::detect::NO_REPORTS).env("HOME", home.path()).env("XDG_CACHE_HOME", home.path());
+    let output = command.arg("detect").arg(&picture).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let entries = std::fs::read_dir(home.path()).expect("readable").map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(entries.collect::<Vec<_>>(), ["grey.png"], "nothing else");
+}
