@@ -204,7 +204,7 @@ impl Measured {
         command.arg("--tasks").arg(&tasks);
         let cameras = format!("{{ idle_decode = \"{idle_decode}\", min_analyses_per_second = 0 }}");
         command.env("FACE_EDGE_CAMERAS", cameras).env("FACE_EDGE_LOG", "json");
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the service starts");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the service starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let address = ready_address(&mut log);
         std::thread::Builder::new()
@@ -370,7 +370,7 @@ struct Clips {
 
 impl Clips {
     fn make(folder: &Path) -> Self {
-        const SHARED: &str = "../shared/videos/intel_ccby/asl_dev_grid3x3_1920x1080_h264.mp4";
+        const SHARED: &str = "../shared/videos/intel_ccby/asl_dev_grid2x2_1280x720_h264.mp4";
         let source = match Path::new(SHARED).canonicalize() {
             Ok(clip) => clip,
             Err(_) => {
