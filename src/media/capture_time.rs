@@ -18,6 +18,8 @@ const TRUSTED_AGAIN_MS: u64 = 9_000;
 const WINDOW_S: u64 = 30;
 /// A clock that moves by more than this against its own stream was set.
 const STEP_MS: u64 = 500;
+/// So long arrivals are watched before anything is made of them.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 const NS_A_MS: i128 = 1_000_000;
 
 /// A packet whose camera time is known.
@@ -43,6 +45,8 @@ pub struct CaptureTime {
     trusted: Option<bool>,
     /// Of all packets: arrival since the process began minus presentation time, in nanoseconds.
     quickest: Smallest,
+    /// When the first of them came, and the latest.
+    watched: Option<(Duration, Duration)>,
 }
 
 impl CaptureTime {
@@ -65,6 +69,8 @@ impl CaptureTime {
 
     /// A packet came, `at` after this process began.
     pub fn arrived(&mut self, pts_ns: u64, at: Duration) {
+        let first = self.watched.map_or(at, |(first, _)| first);
+        self.watched = Some((first, at));
         self.quickest.add(at.as_secs(), saturated(at.as_nanos() as i128 - i128::from(pts_ns)));
     }
 
@@ -73,8 +79,16 @@ impl CaptureTime {
         let pts_ns = i128::from(pts_ns);
         Moment::new(
             self.offset_ns.map(|offset_ns| saturated(offset_ns + pts_ns)),
-            self.quickest.smallest().map(|late_ns| saturated(i128::from(late_ns) + pts_ns)),
+            self.quickest
+                .smallest()
+                .filter(|_| self.is_settled())
+                .map(|late_ns| saturated(i128::from(late_ns) + pts_ns)),
         )
+    }
+
+    /// The first packets may all have been late.
+    fn is_settled(&self) -> bool {
+        self.watched.is_some_and(|(first, latest)| latest.saturating_sub(first) >= SETTLED_AFTER)
     }
 
     fn judge(&mut self) -> Option<(bool, i64)> {
@@ -308,5 +322,19 @@ mod tests {
                 prop_assert_eq!(window.smallest(), least);
             }
         }
+    }
+
+    #[test]
+    fn arrivals_are_watched_for_a_while_before_they_tell_a_moment() {
+        let mut capture = CaptureTime::default();
+        let moment_at = |capture: &mut CaptureTime, pts_ms: u64, late_ms: u64| {
+            capture.arrived(pts_ms * 1_000_000, Duration::from_millis(pts_ms + late_ms));
+            capture.moment(pts_ms * 1_000_000)
+        };
+        let first = moment_at(&mut capture, 0, 700);
+        assert_eq!(first.since(&first), None, "all of the first may be late");
+        assert_eq!(moment_at(&mut capture, 1000, 30).since(&first), None);
+        let (settled, later) = (moment_at(&mut capture, 4000, 20), moment_at(&mut capture, 4040, 300));
+        assert_eq!(later.since(&settled), Some(40_000_000), "a late packet is no later picture");
     }
 }

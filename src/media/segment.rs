@@ -239,7 +239,9 @@ mod tests {
     /// A stream whose pictures arrive `late_ms` after they were taken, by our clock; the camera tells no time.
     fn clock(late_ms: u64) -> Arc<Mutex<CaptureTime>> {
         let mut capture = CaptureTime::default();
-        capture.arrived(0, Duration::from_millis(late_ms));
+        for second in [0, 10] {
+            capture.arrived(second * 1_000_000_000, Duration::from_secs(second) + Duration::from_millis(late_ms));
+        }
         Arc::new(Mutex::new(capture))
     }
 
