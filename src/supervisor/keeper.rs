@@ -15,8 +15,9 @@ use super::inbox::{Answer, Inbox, Mail};
 use super::journal::Journal;
 use super::plan::{Action, plan};
 use super::room::Room;
+use super::running::{Ending, Running, Waiting, WaitsFor};
 use super::telemetry::{self, Telemetry};
-use super::words::{MainStream, failure, faulty, playing};
+use super::words::{MainStream, failure, faulty};
 use crate::channel::{Channel, Main, Site, Streams};
 use crate::clock;
 use crate::deliver::{AddressQuestion, ResolveError, resolve};
@@ -55,66 +56,6 @@ pub struct Keeper {
     generation: u64,
     reviewed_at: Option<Instant>,
     pub(super) room: Room,
-}
-
-pub struct Running {
-    pub(super) task: Arc<Task>,
-    pub(super) channel: Channel,
-    pub(super) generation: u64,
-    address: Place,
-    /// Width and height, once it plays.
-    pub(super) picture_size: Option<(u32, u32)>,
-    /// Those of the picture that its region is meant for: the first one that the region was applied to.
-    roi_size: Option<(u32, u32)>,
-    /// Of a camera with two streams, the large one.
-    main: Option<MainStream>,
-    /// How its file ended, once it has; the channel stays until it is drained.
-    over: Option<TaskStatus>,
-    drained: bool,
-}
-
-impl Running {
-    /// Width and height of the picture in whose pixels the task's numbers are.
-    fn rules_size(&self) -> Option<(u32, u32)> {
-        self.main.as_ref().map_or(self.picture_size, |main| main.size)
-    }
-
-    /// In which state it is while its camera plays; `None` when it does not.
-    fn playing(&mut self) -> Option<TaskStatus> {
-        self.picture_size?;
-        let size = self.rules_size();
-        self.roi_size = self.roi_size.or(size);
-        let status = match size.zip(self.roi_size) {
-            Some((size, meant_for)) => playing(&self.task, size, meant_for),
-            None => TaskStatus::of(State::Running),
-        };
-        Some(self.main.as_ref().map_or(status.clone(), |main| main.speak(status)))
-    }
-}
-
-/// Shall run and cannot yet.
-pub struct Waiting {
-    pub(super) task: Arc<Task>,
-    pub(super) wait: WaitsFor,
-}
-
-pub enum WaitsFor {
-    /// A channel of its licence.
-    Licence,
-    /// Time of this box.
-    Room,
-    /// An answer to the question for its address.
-    Address { generation: u64, tries: u32 },
-    /// The time to ask again.
-    Moment { at: Instant, tries: u32 },
-}
-
-/// Its camera is gone; its rules may still have something to send.
-struct Ending {
-    generation: u64,
-    /// Kept for its slot in the mailbox.
-    _channel: Channel,
-    deadline: Instant,
 }
 
 impl Keeper {

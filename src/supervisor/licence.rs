@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::keeper::{Keeper, Waiting, WaitsFor};
+use super::keeper::Keeper;
+use super::running::{Waiting, WaitsFor};
 use super::words::{self, unlicensed};
 use crate::clock;
 use crate::domain::{Task, TaskId};

@@ -13,6 +13,7 @@ mod licence;
 mod load;
 mod plan;
 mod room;
+mod running;
 mod telemetry;
 mod words;
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::keeper::{Keeper, Running, WaitsFor};
+use super::keeper::Keeper;
 use super::load::{Load, Reading};
+use super::running::{Running, WaitsFor};
 use super::words::no_room;
 use crate::clock;
 use crate::domain::{Task, TaskId};

@@ -47,6 +47,7 @@ impl MainStream {
             CameraState::Ended { .. } => self.trouble = Some("it ended".to_owned()),
         }
     }
+
     /// Says beside a state that all is well but for the large stream.
     pub fn speak(&self, status: TaskStatus) -> TaskStatus {
         match &self.trouble {

@@ -21,12 +21,11 @@ struct Service {
 
 impl Service {
     /// One that asks for more than any box can do.
-    fn start(folder: &Path, min_analyses_per_second: u32) -> Self {
+    fn start(folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_face-edge"));
         command.arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(folder.join("data"));
         command.arg("--tasks").arg(folder.join("tasks")).env("FACE_EDGE_TOKEN", TOKEN).env("FACE_EDGE_LOG", "json");
-        let cameras = format!("{{ min_analyses_per_second = {min_analyses_per_second} }}");
-        command.env("FACE_EDGE_CAMERAS", cameras);
+        command.env("FACE_EDGE_CAMERAS", "{ min_analyses_per_second = 1000000 }");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -94,7 +93,7 @@ fn a_camera_too_many_waits_with_the_figures_until_there_is_room() {
     let folder = folder.path();
     std::fs::create_dir(folder.join("tasks")).unwrap();
     let sim = SimCamera::start(SimSpec::new(vec![clip(folder, 50)])).unwrap();
-    let service = Service::start(folder, 1_000_000);
+    let service = Service::start(folder);
     put_task(folder, "first", &sim.url(0));
     service.wait_state("first", "RUNNING");
     // Nothing is known yet, so it starts; and is taken back when it has been seen what two take.
