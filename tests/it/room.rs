@@ -1,9 +1,6 @@
 //! A box takes no camera that would starve the others: the service itself, with cameras over RTSP.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use face_edge::clock;
@@ -11,64 +8,28 @@ use face_edge::sim::camera::{SimCamera, SimSpec};
 use serde_json::Value;
 
 use crate::media::clip;
+use crate::support::program::Program;
 
-const TOKEN: &str = "a-token-for-this-test";
+/// Asks for more than any box can do.
+const CAMERAS: &str = "{ min_analyses_per_second = 1000000 }";
 
-struct Service {
-    child: Child,
-    address: String,
-}
+struct Service(Program);
 
 impl Service {
-    /// One that asks for more than any box can do.
-    fn start(folder: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_face-edge"));
-        command.arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(folder.join("data"));
-        command.arg("--tasks").arg(folder.join("tasks")).env("FACE_EDGE_TOKEN", TOKEN).env("FACE_EDGE_LOG", "json");
-        command.env("FACE_EDGE_CAMERAS", "{ min_analyses_per_second = 1000000 }");
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the service ended before it was ready");
-            if let Some((_, rest)) = line.split_once("\"address\":\"") {
-                break rest.split('"').next().unwrap().to_owned();
-            }
-        };
-        std::thread::Builder::new().spawn(move || std::io::copy(&mut log, &mut std::io::sink())).unwrap();
-        Self { child, address }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut connection = TcpStream::connect(&self.address).unwrap();
-        let host = &self.address;
-        write!(connection, "GET {path} HTTP/1.0\r\nHost: {host}\r\nX-Auth-Token: {TOKEN}\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    }
-
     /// State and error of the task with this name, once it is in that state.
     fn wait_state(&self, name: &str, state: &str) -> Value {
         let deadline = clock::monotonic() + Duration::from_secs(90);
         loop {
-            let list: Value = serde_json::from_str(&self.get("/v2/default/services/c-face-edge/tasks")).unwrap();
+            let (_, list) = self.0.ask("GET", "/v2/default/services/c-face-edge/tasks", &Value::Null).unwrap();
+            let list: Value = serde_json::from_str(&list).unwrap();
             let tasks = list["tasks"].as_array().unwrap();
             let task = tasks.iter().find(|task| task["name"] == name);
             if let Some(task) = task.filter(|task| task["state"] == state) {
                 return task.clone();
             }
             assert!(clock::monotonic() < deadline, "{name} is not {state}: {list:#}");
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(100));
         }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 
@@ -93,7 +54,9 @@ fn a_camera_too_many_waits_with_the_figures_until_there_is_room() {
     let folder = folder.path();
     std::fs::create_dir(folder.join("tasks")).unwrap();
     let sim = SimCamera::start(SimSpec::new(vec![clip(folder, 50)])).unwrap();
-    let service = Service::start(folder);
+    let service = Service(Program::serve(&folder.join("data"), |command| {
+        command.arg("--tasks").arg(folder.join("tasks")).env("FACE_EDGE_CAMERAS", CAMERAS);
+    }));
     put_task(folder, "first", &sim.url(0));
     service.wait_state("first", "RUNNING");
     // Nothing is known yet, so it starts; and is taken back when it has been seen what two take.

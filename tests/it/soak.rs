@@ -7,10 +7,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use face_edge::clock;
@@ -18,11 +15,11 @@ use face_edge::sim::camera::{SimCamera, SimSpec};
 use serde_json::{Value, json};
 
 use crate::media::clip;
+use crate::support::program::Program;
 
 /// Failed connects and cycles of a playing camera, as `10000,1000`.
 const HOW_MANY: &str = "FACE_EDGE_TEST_SOAK";
 const FEW: &str = "200,20";
-const TOKEN: &str = "token-of-the-soak-test";
 const TASKS: &str = "/v2/p1/services/c-face-edge/tasks";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Side by side: cameras that cannot be reached, cameras that play.
@@ -40,10 +37,7 @@ const MORE_KB_OF_FEW: i64 = 40 * 1024;
 /// From here on they are many.
 const MANY: usize = 500;
 
-struct Service {
-    process: Child,
-    address: SocketAddr,
-}
+struct Service(Program);
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
@@ -53,51 +47,15 @@ struct Held {
 }
 
 impl Service {
-    fn start(folder: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_face-edge"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
-        command.env("FACE_EDGE_TOKEN", TOKEN).env("NO_COLOR", "1").env("RUST_LOG", "warn,face_edge::app=info");
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the service did not start");
-            if let Some((_, rest)) = line.split_once("face-edge is ready") {
-                let (_, rest) = rest.split_once("address=").unwrap();
-                break rest.split_whitespace().next().unwrap().parse().unwrap();
-            }
-        };
-        // Read on, or the service waits for room to log.
-        let rest = move || drop(std::io::copy(&mut log, &mut std::io::sink()));
-        std::thread::Builder::new().name("service-log".into()).spawn(rest).unwrap();
-        Self { process, address }
-    }
-
     fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         loop {
-            let (status, answer) = self.ask(method, path, body).unwrap();
+            let (status, answer) = self.0.ask(method, path, body).unwrap();
             // Too much at once for one key.
             if status != 429 {
                 return (status, serde_json::from_str(&answer).unwrap_or_default());
             }
             std::thread::park_timeout(Duration::from_millis(100));
         }
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &Value) -> std::io::Result<(u16, String)> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = TcpStream::connect(self.address)?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: box\r\nX-Auth-Token: {TOKEN}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Ok((status, body.to_owned()))
     }
 
     fn create(&self, urls: &[String]) -> Vec<String> {
@@ -150,7 +108,7 @@ impl Service {
     /// Once what the last turn left has been put away.
     fn held(&self) -> Held {
         let count = |folder: String| fs::read_dir(folder).unwrap().count() as i64;
-        let pid = self.process.id();
+        let pid = self.0.id();
         let look = || {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -168,15 +126,8 @@ impl Service {
     }
 
     fn series(&self) -> usize {
-        let (_, text) = self.ask("GET", "/metrics", &Value::Null).unwrap();
+        let (_, text) = self.0.ask("GET", "/metrics", &Value::Null).unwrap();
         text.lines().filter(|line| !line.starts_with('#')).count()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = (self.process.kill(), self.process.wait());
     }
 }
 
@@ -216,7 +167,7 @@ fn cameras_that_come_and_go_leave_nothing_behind() {
     let how_many = env::var(HOW_MANY).unwrap_or_else(|_| FEW.to_owned());
     let (absent, playing) = how_many.split_once(',').expect("two numbers");
     let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(&folder.path().join("data"));
+    let service = Service(Program::serve(&folder.path().join("data"), |_| {}));
     let sim = SimCamera::start(SimSpec::new(vec![clip(folder.path(), 50); PLAYING])).unwrap();
     let nowhere: Vec<String> = std::iter::repeat_n(unused(), ABSENT).collect();
     soak(&service, "a failed connect", absent.parse().unwrap(), &nowhere, "RECOVERING");

@@ -2,6 +2,7 @@
 
 pub mod faces;
 pub mod onnx;
+pub mod program;
 pub mod town;
 pub mod vision;
 pub mod wire;
