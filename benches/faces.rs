@@ -1,5 +1,8 @@
 //! What stored faces cost: a search among 100,000; a page of the nightly scan among 1,000,000 samples, from the first to the
 //! last; a picture in the database and in a file. `FACE_EDGE_BENCH_SAMPLES` for fewer.
+//!
+//! A page ends with one write that is safe on the disk. How long the disk takes for the plainest such write is measured
+//! in turn with the pages: what is slow in both is the disk.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -161,14 +164,21 @@ async fn enrol(store: &Store, samples: usize) {
 
 fn scan_once(store: &Store, samples: usize, name: &str, now: UnixMs) {
     store.begin_scan(None).wait().expect("begun");
-    let (mut pages, mut deleted, mut looked_at) = (Vec::new(), 0, 0);
+    let (mut pages, mut writes, mut deleted, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
     let (memory_before, mut memory_most) = (resident_mib(), 0);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut plain = File::create(dir.path().join("plain")).expect("a file");
+    let mut cpu = Duration::ZERO;
     loop {
-        let begun = clock::monotonic();
+        let (begun, cpu_before) = (clock::monotonic(), clock::process_cpu());
         let Some(step) = store.scan_step(None, now).wait().expect("scanned") else { break };
         pages.push(took(begun));
+        cpu += clock::process_cpu() - cpu_before;
         deleted += step.page.deleted;
         looked_at += step.page.looked_at;
+        let begun = clock::monotonic();
+        plain.write_all(&[0; 4096]).and_then(|()| plain.sync_data()).expect("written");
+        writes.push(took(begun));
         if pages.len() % 500 == 0 {
             memory_most = memory_most.max(resident_mib());
         }
@@ -176,18 +186,31 @@ fn scan_once(store: &Store, samples: usize, name: &str, now: UnixMs) {
     store.flush_erased().wait().expect("flushed");
     let tenths: Vec<String> =
         pages.chunks(pages.len().div_ceil(10)).map(|part| format!("{:.2}", ms(median(part)))).collect();
-    let mut sorted = pages.clone();
+    println!(
+        "scan of {looked_at} of {samples}, {name}: {} pages, {deleted} delete events; CPU {:.2} ms a page; medians of the tenths \
+         {} ms; memory {memory_before} MiB before, {memory_most} MiB at most\n    a page:              {}\n    \
+         4 KiB safe on disk:  {}",
+        pages.len(),
+        ms(cpu) / pages.len() as f64,
+        tenths.join(" "),
+        spread(&pages),
+        spread(&writes),
+    );
+}
+
+fn spread(times: &[Duration]) -> String {
+    let mut sorted = times.to_vec();
     sorted.sort();
     let at = |share: f64| ms(sorted[((sorted.len() - 1) as f64 * share) as usize]);
-    println!(
-        "scan of {looked_at} of {samples}, {name}: {} pages, {deleted} delete events; a page {:.2} ms (median), {:.2} ms (99 %), \
-         {:.2} ms (most); medians of the tenths {} ms; memory {memory_before} MiB before, {memory_most} MiB at most",
-        pages.len(),
+    let slow = sorted.iter().filter(|time| ms(**time) >= 10.0).count();
+    format!(
+        "{:.2} ms (median), {:.2} (99 %), {:.2} (99.9 %), {:.2} (most); {slow} of {} took 10 ms or more",
         at(0.5),
         at(0.99),
+        at(0.999),
         at(1.0),
-        tenths.join(" "),
-    );
+        sorted.len(),
+    )
 }
 
 fn median(times: &[Duration]) -> Duration {

@@ -1,6 +1,8 @@
 //! face-edge: finds faces in camera video on an edge box and sends each one on, once, at the right moment.
 //! ARCHITECTURE.md draws the map; `worker` holds the way of a frame.
 
+#![deny(unsafe_code)]
+
 pub mod analysts;
 pub mod api;
 pub mod app;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
 
+use super::picture_memory::PictureMemory;
 use super::tap::Seen;
 use super::template::{DECODE, FRAMES};
 use super::{MediaError, SourceKind};
@@ -48,15 +49,24 @@ pub fn prepare(pipeline: &gst::Pipeline, kind: SourceKind) -> Result<gst::Elemen
     Ok(frames)
 }
 
-/// A decoder that knows that the sink understands strides hands out its own pictures; else it copies each one.
-fn answer_allocation(frames: &gst::Element) {
+/// A decoder hands out its own pictures where it is told of a pool that the sink would use, of memory that can be
+/// handed out while the decoder refers to it, and that the sink understands strides; else it copies each one.
+pub fn answer_allocation(frames: &gst::Element) {
     let Some(pad) = frames.static_pad("sink") else { return };
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| match info.query_mut().map(gst::QueryRef::view_mut) {
-        Some(gst::QueryViewMut::Allocation(query)) => {
-            query.add_allocation_meta::<gst_video::VideoMeta>(None);
-            gst::PadProbeReturn::Handled
+    let memory = PictureMemory::default();
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
+        match info.query_mut().map(gst::QueryRef::view_mut) {
+            Some(gst::QueryViewMut::Allocation(query)) => {
+                query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                query.add_allocation_param(Some(&memory), gst::AllocationParams::default());
+                let info = query.get().0.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+                if let Some(bytes) = info.and_then(|info| u32::try_from(info.size()).ok()) {
+                    query.add_allocation_pool(None::<&gst::BufferPool>, bytes, 0, 0);
+                }
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
         }
-        _ => gst::PadProbeReturn::Ok,
     });
 }
 

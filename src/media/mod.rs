@@ -16,6 +16,8 @@ mod link;
 mod main_camera;
 mod measure;
 mod nal;
+#[allow(unsafe_code)]
+mod picture_memory;
 mod reference;
 mod sample;
 mod segment;
