@@ -63,11 +63,12 @@ fn ratios(clips: &Clips, folder: &Path) {
         let alone = measure(clip, folder, FEW, Work::Decode, SETTLE);
         let whole = measure(clip, folder, FEW, Work::Serve { idle_decode }, settle);
         println!(
-            "cameras/{name}: {FEW} cameras; CPU seconds a camera-second: decoding alone {:.4}, whole {:.4}, ratio {:.3} (bound {bound})\n    {}",
+            "cameras/{name}: {FEW} cameras; CPU seconds a camera-second: decoding alone {:.4}, whole {:.4}, ratio {:.3} (bound {bound})\n    {}\n    {}",
             alone.cpu,
             whole.cpu,
             whole.cpu / alone.cpu,
             whole.stages,
+            whole.memory.told(FEW),
         );
     }
 }
@@ -83,11 +84,12 @@ fn most(name: &str, clip: &Path, folder: &Path, work: Work) -> usize {
         let result = measure(clip, folder, count, work, SETTLE);
         let holds = result.late < LATE_MAX;
         println!(
-            "cameras/{name}: {count} cameras: {:.2} % late, {:.4} CPU seconds a camera-second, {:.4} of the simulation\n    {}",
+            "cameras/{name}: {count} cameras: {:.2} % late, {:.4} CPU seconds a camera-second, {:.4} of the simulation\n    {}\n    {}",
             100.0 * result.late,
             result.cpu,
             result.simulation,
-            result.stages
+            result.stages,
+            result.memory.told(count),
         );
         if holds {
             held = Some(count)
@@ -108,6 +110,30 @@ struct Result {
     cpu: f64,
     simulation: f64,
     stages: String,
+    memory: Memory,
+}
+
+/// In kilobytes, by the kernel's account.
+struct Memory {
+    most: u64,
+    now: u64,
+    own: u64,
+}
+
+impl Memory {
+    /// What is not its own are files that are mapped, libraries above all: the kernel has them in memory once for all
+    /// processes and drops them where it is short.
+    fn told(&self, cameras: usize) -> String {
+        let mb = |kb: u64| kb as f64 * 1024.0 / 1e6;
+        format!(
+            "memory: {:.1} MB resident ({:.1} at most), {:.1} of it its own and {:.1} mapped files (bound {} MB)",
+            mb(self.now),
+            mb(self.most),
+            mb(self.own),
+            mb(self.now - self.own),
+            80 + 25 * cameras,
+        )
+    }
 }
 
 fn measure(clip: &Path, folder: &Path, count: usize, work: Work, settle: Duration) -> Result {
@@ -127,6 +153,7 @@ fn measure(clip: &Path, folder: &Path, count: usize, work: Work, settle: Duratio
         cpu: (measured.child.cpu() - cpu) / a_camera_second,
         simulation: (simulation.child.cpu() - simulated) / a_camera_second,
         stages: after.stages_since(&before, a_camera_second),
+        memory: measured.child.memory(),
     }
 }
 
@@ -141,6 +168,15 @@ impl Process {
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
         (ticks(11) + ticks(12)) / 100.0
+    }
+
+    fn memory(&self) -> Memory {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("the child runs");
+        let kb = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells it");
+            line.trim().trim_end_matches(" kB").parse().expect("a number")
+        };
+        Memory { most: kb("VmHWM:"), now: kb("VmRSS:"), own: kb("RssAnon:") }
     }
 }
 
