@@ -16,9 +16,10 @@ use crate::clock;
 
 /// A scene whose key frames come more rarely is decoded in full: nobody should be missed for longer.
 const KEY_INTERVAL_MAX_NS: u64 = 5_000_000_000;
-/// After a key frame the stream is decoded on for so long: some decoders show a picture only when the next ones have
-/// come, and where somebody is seen in it, there is no gap to the next key frame.
-const AFTER_KEY_NS: u64 = 200_000_000;
+/// After a key frame the stream is decoded on for so long: where somebody is seen in it, there is no gap to the next one.
+const AFTER_KEY_NS: u64 = 100_000_000;
+/// And on until it has come out, but no longer than this: some decoders show a picture only when the next ones have come.
+const AFTER_KEY_MAX_NS: u64 = 200_000_000;
 
 /// Watches each decoder that the pipeline will come to have.
 pub fn install(pipeline: &gst::Pipeline, feed: &Arc<Feed>, seen: &Arc<Seen>) {
@@ -101,7 +102,8 @@ impl Watched {
         }
         let often_enough = self.keys.interval_ns.is_some_and(|interval| interval <= KEY_INTERVAL_MAX_NS);
         let since_key = buffer.pts().zip(self.keys.last_ns).map(|(pts, key)| pts.nseconds().saturating_sub(key));
-        let settled = since_key.is_some_and(|since| since > AFTER_KEY_NS);
+        let is_out = || self.keys.last_ns.is_some_and(|key| feed.beat.lock().has_shown(key));
+        let settled = since_key.is_some_and(|since| since > AFTER_KEY_MAX_NS || since > AFTER_KEY_NS && is_out());
         self.keys.broken |= often_enough && settled && feed.idle.load(Ordering::Relaxed);
         self.keys.broken
     }

@@ -38,6 +38,8 @@ struct Player {
     /// The packet that is due next, and when the clip began.
     next: usize,
     round_start: Option<gst::ClockTime>,
+    /// When the pipeline's own time began, as it was when `round_start` was set.
+    base: Option<gst::ClockTime>,
     changed: bool,
     /// The key frame that is shown again and again.
     held: Option<usize>,
@@ -49,7 +51,7 @@ pub fn feed(media: &RTSPMedia, reel: Reel, faults: Arc<Switches>) {
     let source = bin.by_name("feed").and_downcast::<gst_app::AppSrc>().expect("named in the launch text");
     source.set_caps(Some(&reel.clip.caps));
     shift_time(&bin, Arc::clone(&faults));
-    let mut player = Player { reel, faults, next: 0, round_start: None, changed: false, held: None };
+    let mut player = Player { reel, faults, next: 0, round_start: None, base: None, changed: false, held: None };
     let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
         if player.thaw(source) {
             let buffer = player.next(source);
@@ -64,7 +66,10 @@ impl Player {
     /// Waits while the stream is frozen; then it goes on from where it stood. Whether there is anybody to send to.
     fn thaw(&mut self, source: &gst_app::AppSrc) -> bool {
         let now = || source.current_running_time().unwrap_or_default();
-        let mut begins = self.round_start.is_none();
+        // The server lets the media stand between a client's first question and its PLAY, and moves its time on by as
+        // much.
+        let moved = self.reel.in_step && source.base_time() != self.base;
+        let mut begins = self.round_start.is_none() || moved;
         while self.faults.frozen.load(Ordering::Acquire) {
             if is_stopping(source) {
                 return false;
@@ -73,6 +78,7 @@ impl Player {
             begins = true;
         }
         if begins {
+            self.base = source.base_time();
             let due = self.reel.clip.packets.get(self.next).map(|packet| packet.decode_at);
             self.round_start = Some(match self.reel.in_step {
                 true => next_round(source, self.reel.clip.duration),
