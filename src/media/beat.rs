@@ -41,7 +41,7 @@ impl Beat {
         self.left_out.insert(at, pts_ns);
     }
 
-    /// Whether this picture has come out of the decoder, or a later one.
+    /// Whether this picture has come out of the decoder, or a later one. A connection's first picture counts as out.
     pub fn has_shown(&self, pts_ns: u64) -> bool {
         self.known.is_some_and(|(known_ns, _)| known_ns >= pts_ns)
     }

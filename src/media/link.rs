@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
 
-use super::picture_memory::PictureMemory;
+use super::picture_memory::PictureAllocator;
 use super::tap::Seen;
 use super::template::{DECODE, FRAMES};
 use super::{MediaError, SourceKind};
@@ -53,7 +53,7 @@ pub fn prepare(pipeline: &gst::Pipeline, kind: SourceKind) -> Result<gst::Elemen
 /// handed out while the decoder refers to it, and that the sink understands strides; else it copies each one.
 pub fn answer_allocation(frames: &gst::Element) {
     let Some(pad) = frames.static_pad("sink") else { return };
-    let memory = PictureMemory::default();
+    let memory = PictureAllocator::default();
     pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
         match info.query_mut().map(gst::QueryRef::view_mut) {
             Some(gst::QueryViewMut::Allocation(query)) => {

@@ -25,10 +25,10 @@ use gst::{ffi, glib};
 use parking_lot::Mutex;
 
 glib::wrapper! {
-    pub struct PictureMemory(ObjectSubclass<Allocator>) @extends gst::Allocator, gst::Object;
+    pub struct PictureAllocator(ObjectSubclass<Allocator>) @extends gst::Allocator, gst::Object;
 }
 
-impl Default for PictureMemory {
+impl Default for PictureAllocator {
     fn default() -> Self {
         glib::Object::new()
     }
@@ -130,8 +130,8 @@ unsafe impl AllocatorImpl for Allocator {
 
 #[glib::object_subclass]
 impl ObjectSubclass for Allocator {
-    const NAME: &'static str = "FaceEdgePictureMemory";
-    type Type = PictureMemory;
+    const NAME: &'static str = "FaceEdgePictureAllocator";
+    type Type = PictureAllocator;
     type ParentType = gst::Allocator;
 
     fn instance_init(object: &glib::subclass::InitializingObject<Self>) {
@@ -182,7 +182,7 @@ mod tests {
 
     fn buffer(bytes: usize) -> gst::Buffer {
         crate::media::init().expect("GStreamer starts");
-        let memory = PictureMemory::default().alloc(bytes, None).expect("memory");
+        let memory = PictureAllocator::default().alloc(bytes, None).expect("memory");
         let mut buffer = gst::Buffer::new();
         buffer.get_mut().expect("ours alone").append_memory(memory);
         buffer
@@ -236,7 +236,7 @@ mod tests {
     fn aligned_as_asked_with_room_before_and_behind() {
         crate::media::init().expect("GStreamer starts");
         let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), 63, 64, 32);
-        let memory = PictureMemory::default().alloc(500, Some(&params)).expect("memory");
+        let memory = PictureAllocator::default().alloc(500, Some(&params)).expect("memory");
         assert_eq!((memory.size(), memory.offset(), memory.maxsize()), (500, 64, 596));
         assert_eq!(memory.map_readable().expect("readable").as_ptr() as usize % 64, 0);
     }
@@ -244,7 +244,7 @@ mod tests {
     /// Whether somebody else, such as the decoder, holds the same bytes.
     fn is_shared(buffer: &gst::BufferRef) -> bool {
         let memory = buffer.peek_memory(0);
-        assert!(memory.allocator().is_some_and(|allocator| allocator.is::<PictureMemory>()), "in other memory");
+        assert!(memory.allocator().is_some_and(|allocator| allocator.is::<PictureAllocator>()), "in other memory");
         // SAFETY: as for the functions above.
         let shared = unsafe { &*memory.as_ptr().cast::<Shared>() };
         Arc::strong_count(&shared.held.lock().bytes) > 1
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn more_than_there_is_is_refused() {
         crate::media::init().expect("GStreamer starts");
-        assert!(PictureMemory::default().alloc(usize::MAX - 4, None).is_err());
-        assert!(PictureMemory::default().alloc(0, None).is_err());
+        assert!(PictureAllocator::default().alloc(usize::MAX - 4, None).is_err());
+        assert!(PictureAllocator::default().alloc(0, None).is_err());
     }
 }
