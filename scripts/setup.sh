@@ -8,7 +8,7 @@ sh scripts/packages.sh \
     ca-certificates curl gcc libc6-dev make pkg-config python3 python3-pip python3-venv \
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev \
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
-    gstreamer1.0-plugins-ugly gstreamer1.0-libav mosquitto
+    gstreamer1.0-plugins-ugly gstreamer1.0-libav mosquitto libfaketime
 
 command -v cargo >/dev/null || {
     echo "setup: no cargo found. Install a Rust toolchain (1.92 or newer), see https://rustup.rs" >&2

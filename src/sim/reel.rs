@@ -40,6 +40,8 @@ struct Player {
     round_start: Option<gst::ClockTime>,
     /// When the pipeline's own time began, as it was when `round_start` was set.
     base: Option<gst::ClockTime>,
+    /// The server has seen what the stream is.
+    introduced: bool,
     changed: bool,
     /// The key frame that is shown again and again.
     held: Option<usize>,
@@ -51,10 +53,12 @@ pub fn feed(media: &RTSPMedia, reel: Reel, faults: Arc<Switches>) {
     let source = bin.by_name("feed").and_downcast::<gst_app::AppSrc>().expect("named in the launch text");
     source.set_caps(Some(&reel.clip.caps));
     shift_time(&bin, Arc::clone(&faults));
-    let mut player = Player { reel, faults, next: 0, round_start: None, base: None, changed: false, held: None };
+    let introduced = !reel.in_step;
+    let mut player =
+        Player { reel, faults, next: 0, round_start: None, base: None, introduced, changed: false, held: None };
     let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
         if player.thaw(source) {
-            let buffer = player.next(source);
+            let buffer = player.introduction(source).unwrap_or_else(|| player.next(source));
             // Refused only while the media is being torn down.
             let _ = source.push_buffer(buffer);
         }
@@ -86,6 +90,21 @@ impl Player {
             });
         }
         true
+    }
+
+    /// What the server keeps back from a client's first question to its PLAY comes with a time that is not true any
+    /// more: of a stream in step, that is no picture.
+    fn introduction(&mut self, source: &gst_app::AppSrc) -> Option<gst::Buffer> {
+        if std::mem::replace(&mut self.introduced, true) {
+            return None;
+        }
+        let first = self.reel.clip.packets.first()?;
+        let mut buffer = without_picture(&first.buffer, self.reel.clip.codec);
+        let now = source.current_running_time();
+        let stamped = buffer.make_mut();
+        stamped.set_pts(now);
+        stamped.set_dts(now);
+        Some(buffer)
     }
 
     fn next(&mut self, source: &gst_app::AppSrc) -> gst::Buffer {

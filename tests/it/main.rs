@@ -49,5 +49,6 @@ mod task_json;
 mod tracks;
 mod two_streams;
 mod veil;
+mod wall_clock;
 mod what_if;
 mod worker;

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use face_edge::channel::{Channel, Main, Site, Streams};
@@ -25,7 +25,10 @@ use face_edge::sim::{recording, scene};
 use face_edge::worker::{self, Analysis, FindFaces, Observer, Outbound, Picture};
 use image::GrayImage;
 use parking_lot::{Condvar, Mutex};
+use serde_json::json;
 use uuid::Uuid;
+
+use crate::support::town::Town;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const FRAMES: usize = 50;
@@ -91,7 +94,7 @@ fn smaller(picture: &OwnedPlanes) -> OwnedPlanes {
 }
 
 /// The large video and the small one.
-fn record(folder: &Path) -> [PathBuf; 2] {
+pub fn record(folder: &Path) -> [PathBuf; 2] {
     let (first, mut scene) = (first_frame(), scene::Scene::new());
     let pictures: Vec<OwnedPlanes> = (0..FRAMES)
         .map(|number| {
@@ -129,14 +132,18 @@ impl FindFaces for Knowing {
         let number = counter_of(&planes, BLOCK / TIMES).expect("the counter is legible in the small picture");
         self.seen.lock().insert(frame.stream_time, number);
         self.windows.lock().push(window);
-        let by = |value: f32| value / TIMES as f32;
-        let faces = scene::truth(self.first + number).into_iter().filter(|face| face.visible > 0.9);
-        let small = faces.map(|face| {
-            let Rect { x, y, w, h } = face.bbox;
-            Detection { bbox: Rect::new(by(x), by(y), by(w), by(h)), score: 0.9, landmarks: Some(face.landmarks) }
-        });
-        Ok(small.collect())
+        Ok(faces_in_small(self.first + number))
     }
+}
+
+fn faces_in_small(number: usize) -> Vec<Detection> {
+    let by = |value: f32| value / TIMES as f32;
+    let faces = scene::truth(number).into_iter().filter(|face| face.visible > 0.9);
+    let small = faces.map(|face| {
+        let Rect { x, y, w, h } = face.bbox;
+        Detection { bbox: Rect::new(by(x), by(y), by(w), by(h)), score: 0.9, landmarks: Some(face.landmarks) }
+    });
+    small.collect()
 }
 
 #[derive(Default)]
@@ -275,20 +282,21 @@ fn is_main(face: &FaceImage) -> bool {
     face.picture_stream == Some(PictureStream::Main)
 }
 
+fn origin_of(face: &FaceImage, messages: &[Message]) -> OriginImage {
+    let origin = messages.iter().find_map(|message| match message {
+        Message::Origin(origin) if origin.origin_image_id == face.origin_image_id => Some(origin.clone()),
+        _ => None,
+    });
+    origin.expect("each face's whole picture")
+}
+
 fn check_all(site: &Site2, messages: &[Message]) -> usize {
-    let origin = |id: Uuid| {
-        messages.iter().find_map(|message| match message {
-            Message::Origin(origin) if origin.origin_image_id == id => Some(origin.clone()),
-            _ => None,
-        })
-    };
     let seen = site.seen.lock();
     let (faces, small): (Vec<FaceImage>, Vec<FaceImage>) = messages.iter().filter_map(as_face).partition(is_main);
     let early = |face: &FaceImage| face.stream_time < StreamTime::from_millis(EARLY_MS);
     assert!(small.iter().all(early), "the two can be compared from the first seconds on");
     for face in &faces {
-        let whole = origin(face.origin_image_id).expect("each face's whole picture");
-        check_pair(face, &whole, seen[&face.stream_time]);
+        check_pair(face, &origin_of(face, messages), seen[&face.stream_time]);
     }
     assert!(site.windows.lock().iter().all(|(min_px, _)| (min_px - 40.0).abs() < 1e-3), "the detector's pixels");
     faces.len()
@@ -344,4 +352,65 @@ fn without_its_main_stream_a_camera_gives_its_small_pictures() {
     let progress = Arc::clone(site.channel.as_ref().unwrap().progress());
     assert!(progress.pictures_small.load(Ordering::Relaxed) >= 2);
     assert!(progress.frames_unsized.load(Ordering::Relaxed) > 0, "it waited for the size");
+}
+
+/// What the town's analyst saw when.
+static SEEN: LazyLock<Mutex<HashMap<StreamTime, usize>>> = LazyLock::new(Mutex::default);
+
+fn sees(frame: &Frame) -> Vec<Detection> {
+    static FIRST: LazyLock<usize> = LazyLock::new(first_frame);
+    let planes = frame.planes();
+    assert_eq!(planes.width, scene::WIDTH / TIMES, "only the small stream is looked at");
+    let number = counter_of(&planes, BLOCK / TIMES).expect("the counter is legible in the small picture");
+    SEEN.lock().insert(frame.stream_time, number);
+    faces_in_small(*FIRST + number)
+}
+
+/// Registered with two addresses, watched by a task that names it, both through the interface.
+#[test]
+fn a_registered_camera_of_two_streams_is_served_from_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = film(folder.path(), Reports::default());
+    let town = Town::new(face_edge::media::Patience::default(), sees);
+    let cameras = "/v2/p1/services/c-face-edge/cameras";
+    let camera = |main: usize| json!({"id": "door", "name": "door", "url": sim.url(main), "detect_url": sim.url(1)});
+    let (status, answer) = town.call("POST", cameras, camera(7));
+    assert_eq!(status, 201, "{answer}");
+    let (status, answer) = town.call(
+        "POST",
+        "/v2/p1/services/c-face-edge/tasks",
+        json!({
+            "name": "two", "service_version": "3.0", "edge_pool_id": "default",
+            "input": {"type": "edgecamera", "data": [{"id": "door"}]},
+            "output": {"webhook": {"url": "http://127.0.0.1:9/", "data_category": ["FaceImage", "OriginImage"]}},
+            "service_config": {"common": {"detection_min_size": 40, "origin_image_send_sw": 1,
+                "face_repeat_send_sw": 1, "face_repeat_send_interval": 1}},
+        }),
+    );
+    assert!(status.is_success(), "{answer}");
+    let id = answer[0]["id"].as_str().unwrap();
+    // Its large stream is not there: the task runs and sends what it has.
+    town.running(id);
+    wait_for_faces(&town, |faces| faces.iter().any(|face| face.picture_stream == Some(PictureStream::Detect)));
+
+    let (status, answer) = town.call("PUT", &format!("{cameras}/door"), camera(0));
+    assert_eq!(status, 200, "{answer}");
+    let messages = wait_for_faces(&town, |faces| faces.iter().filter(|face| is_main(face)).count() >= 4);
+    let seen = SEEN.lock();
+    for face in messages.iter().filter_map(as_face).filter(is_main) {
+        check_pair(&face, &origin_of(&face, &messages), seen[&face.stream_time]);
+    }
+}
+
+fn wait_for_faces(town: &Town, done: impl Fn(&[FaceImage]) -> bool) -> Vec<Message> {
+    let deadline = clock::monotonic() + PATIENCE;
+    loop {
+        let messages = town.sent();
+        let faces: Vec<FaceImage> = messages.iter().filter_map(as_face).collect();
+        if done(&faces) {
+            return messages;
+        }
+        assert!(clock::monotonic() < deadline, "waited in vain, with {} faces", faces.len());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
