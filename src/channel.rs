@@ -2,7 +2,7 @@
 //! analysed by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::Task;
 use crate::figures::Figures;
-use crate::frame::Frame;
+use crate::frame::{Frame, Idle};
 use crate::mailbox::{self, Mailbox, Sender};
 use crate::media::{Camera, CameraSpec, CameraState, FrameSink, MainCamera, MediaError, Pace, Patience};
 use crate::worker::{Analysis, Observer, Progress, Settings};
@@ -92,7 +92,7 @@ impl Channel {
         let frame_skip = Arc::new(AtomicU32::new(task.rules.frame_skip));
         let settings = Arc::new(ArcSwap::from_pointee(Settings { task, node_id: site.node_id.clone() }));
         let progress = Arc::new(Progress::default());
-        let idle = Arc::new(AtomicBool::new(false));
+        let idle = Arc::new(Idle::default());
         let mut analysis = Analysis::new(
             Arc::clone(&settings),
             session,

@@ -1,12 +1,42 @@
 //! A decoded frame: full resolution, as the decoder left it, passed on by reference.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::domain::{StreamTime, TimeSource, UnixMs};
 
 /// Two streams of a camera whose times by the camera and by us differ by more than this have not the same clock.
 const CONTRADICTION_NS: u64 = 1_000_000_000;
+
+/// What the analysis of a camera's frames tells those who decode them: whether the scene is idle, so that key frames are
+/// enough. Asked anew with each key frame.
+#[derive(Debug, Default)]
+pub struct Idle {
+    is_idle: AtomicBool,
+    asked: AtomicBool,
+}
+
+impl Idle {
+    /// By the frame that was looked at last.
+    pub fn tell(&self, is_idle: bool) {
+        self.is_idle.store(is_idle, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Release);
+    }
+
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a frame was looked at since the question.
+    pub fn is_answered(&self) -> bool {
+        !self.asked.load(Ordering::Acquire)
+    }
+
+    pub fn get(&self) -> bool {
+        self.is_idle.load(Ordering::Relaxed)
+    }
+}
 
 /// How chroma lies in memory. Both are 4:2:0, eight bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! large one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::clock;
 use crate::domain::{Category, Detection, FaceImage, Message, PictureStream, Scale, StreamTime, Task, UnixMs};
-use crate::frame::Frame;
+use crate::frame::{Frame, Idle};
 use crate::mailbox::{Mail, Mailbox};
 use crate::main_stream::MainStream;
 use crate::messages::{Origin, Writer, Written};
@@ -98,7 +98,7 @@ pub struct Analysis {
     engine: Engine<Arc<Picture>>,
     gate: MotionGate,
     /// Told to whoever decodes the frames.
-    idle: Arc<AtomicBool>,
+    idle: Arc<Idle>,
     /// Track ids are made of it: the same run names a track the same way.
     session: Uuid,
     last_time: StreamTime,
@@ -139,7 +139,7 @@ impl Analysis {
         session: Uuid,
         new_track_score: f32,
         progress: Arc<Progress>,
-        idle: Arc<AtomicBool>,
+        idle: Arc<Idle>,
         observer: Box<dyn Observer>,
     ) -> Self {
         let current = settings.load_full();
@@ -313,7 +313,7 @@ fn worth_looking(frame: &Frame, analysis: &mut Analysis, scale: Scale) -> bool {
     let (min_px, _) = scale.back().window((rules.min_size_px, rules.max_size_px));
     let at = frame.stream_time;
     let opens = analysis.gate.opens(&frame.planes(), at, min_px, analysis.engine.tracks() > 0);
-    analysis.idle.store(analysis.gate.still_for(at) >= IDLE_AFTER, Ordering::Relaxed);
+    analysis.idle.tell(analysis.gate.still_for(at) >= IDLE_AFTER);
     opens
 }
 

@@ -41,11 +41,6 @@ impl Beat {
         self.left_out.insert(at, pts_ns);
     }
 
-    /// Whether this picture has come out of the decoder, or a later one. A connection's first picture counts as out.
-    pub fn has_shown(&self, pts_ns: u64) -> bool {
-        self.known.is_some_and(|(known_ns, _)| known_ns >= pts_ns)
-    }
-
     /// After decoding: the number of this picture.
     pub fn count(&mut self, pts_ns: Option<u64>) -> u64 {
         if let Some(pts_ns) = pts_ns {
@@ -135,16 +130,6 @@ mod tests {
             }
         }
         assert_eq!(analysed.len(), 8, "one of each five: {analysed:?}");
-    }
-
-    #[test]
-    fn a_picture_has_come_out_once_it_or_a_later_one_was_counted() {
-        let mut beat = Beat::default();
-        assert!(!beat.has_shown(40));
-        beat.count(Some(0));
-        assert!(!beat.has_shown(40));
-        beat.count(Some(80));
-        assert!(beat.has_shown(40) && beat.has_shown(80) && !beat.has_shown(120));
     }
 
     #[test]

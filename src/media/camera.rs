@@ -17,7 +17,7 @@ use super::tap::{Feed, FirstFrame, Seen, Tap};
 use super::timeline::Timeline;
 use super::{Fault, FaultKind, FrameSink, MediaError, SourceKind, coded, link, reference, template, thin};
 use crate::clock;
-use crate::frame::Frame;
+use crate::frame::{Frame, Idle};
 
 /// How often the supervisor looks up from its wait.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -47,8 +47,8 @@ pub struct CameraSpec {
     pub pace: Pace,
     /// Frames left out between two that are analysed. May be changed while the camera runs.
     pub frame_skip: Arc<AtomicU32>,
-    /// While it is set, only key frames of a live source are decoded.
-    pub idle: Arc<AtomicBool>,
+    /// While it says so, only key frames of a live source are decoded.
+    pub idle: Arc<Idle>,
     pub patience: Patience,
 }
 

@@ -20,7 +20,7 @@ use super::still::Stillness;
 use super::timeline::Timeline;
 use crate::clock;
 use crate::domain::{StreamTime, TimeSource, UnixMs};
-use crate::frame::Frame;
+use crate::frame::{Frame, Idle};
 
 /// How often a wait for the analysis looks whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub struct Feed {
     pub sink: Arc<dyn FrameSink>,
     pub frame_skip: Arc<AtomicU32>,
-    pub idle: Arc<AtomicBool>,
+    pub idle: Arc<Idle>,
     pub stopping: AtomicBool,
     pub decoded: AtomicU64,
     /// Pictures that were not decoded, because nobody would have looked at them.

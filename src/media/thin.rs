@@ -16,9 +16,8 @@ use crate::clock;
 
 /// A scene whose key frames come more rarely is decoded in full: nobody should be missed for longer.
 const KEY_INTERVAL_MAX_NS: u64 = 5_000_000_000;
-/// After a key frame the stream is decoded on for so long: where somebody is seen in it, there is no gap to the next one.
-const AFTER_KEY_NS: u64 = 100_000_000;
-/// And on until it has come out, but no longer than this: some decoders show a picture only when the next ones have come.
+/// After a key frame the stream is decoded on until the analysis has looked at it, so that there is no gap where somebody
+/// is seen in it; some decoders show a picture only when the next ones have come. But no longer than this.
 const AFTER_KEY_MAX_NS: u64 = 200_000_000;
 
 /// Watches each decoder that the pipeline will come to have.
@@ -98,13 +97,13 @@ impl Watched {
     fn leaves_all_but_keys(&mut self, buffer: &gst::BufferRef, feed: &Feed) -> bool {
         if is_key(buffer) {
             self.keys.broken = false;
+            feed.idle.ask();
             return false;
         }
         let often_enough = self.keys.interval_ns.is_some_and(|interval| interval <= KEY_INTERVAL_MAX_NS);
         let since_key = buffer.pts().zip(self.keys.last_ns).map(|(pts, key)| pts.nseconds().saturating_sub(key));
-        let is_out = || self.keys.last_ns.is_some_and(|key| feed.beat.lock().has_shown(key));
-        let settled = since_key.is_some_and(|since| since > AFTER_KEY_MAX_NS || since > AFTER_KEY_NS && is_out());
-        self.keys.broken |= often_enough && settled && feed.idle.load(Ordering::Relaxed);
+        let settled = since_key.is_some_and(|since| since > AFTER_KEY_MAX_NS || feed.idle.is_answered());
+        self.keys.broken |= often_enough && settled && feed.idle.get();
         self.keys.broken
     }
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use face_edge::media::{CameraSpec, CameraState, FaultKind, Pace, Patience};
+use face_edge::frame::{Frame, Idle};
+use face_edge::media::{Camera, CameraSpec, CameraState, FaultKind, FrameSink, Pace, Patience};
 use face_edge::sim::camera::{FaultKind as Trouble, Login, SimCamera, SimSpec};
 use face_edge::sim::{recording, scene};
 
@@ -71,11 +71,11 @@ fn an_idle_camera_decodes_around_key_frames_and_wakes_within_one_interval() {
     let idle = Arc::clone(&spec.idle);
     let reader = recorder.start(spec);
     recorder.wait_frames(30);
-    idle.store(true, Ordering::Relaxed);
+    idle.tell(true);
     let steps = |log: &Log| log.frames.windows(2).map(|pair| pair[1].1 - pair[0].1).collect::<Vec<_>>();
     let gaps = |log: &Log| steps(log).into_iter().filter(|&ns| ns > 2 * FRAME_NS).count();
     recorder.wait("gaps", |log| (gaps(log) >= 3).then_some(()));
-    idle.store(false, Ordering::Relaxed);
+    idle.tell(false);
     let asleep = recorder.wait("frames", |log| Some(log.frames.len()));
     recorder.wait_frames(asleep + 30);
     let (steps, frames) = recorder.wait("frames", |log| Some((steps(log), log.frames.clone())));
@@ -85,6 +85,51 @@ fn an_idle_camera_decodes_around_key_frames_and_wakes_within_one_interval() {
     for (pair, ns) in frames.windows(2).zip(steps) {
         assert_eq!(pair[1].0 - pair[0].0, (ns + FRAME_NS / 2) / FRAME_NS, "what was left out counts, too");
     }
+}
+
+/// Finds the scene idle as soon as it sees a frame.
+struct Sleepy {
+    idle: Arc<Idle>,
+    recorder: Arc<Recorder>,
+}
+
+impl FrameSink for Sleepy {
+    fn offer(&self, frame: Frame) {
+        self.idle.tell(true);
+        self.recorder.offer(frame);
+    }
+
+    fn offer_waiting(&self, frame: Frame, patience: Duration) -> Result<(), Frame> {
+        self.recorder.offer_waiting(frame, patience)
+    }
+
+    fn end(&self) {}
+}
+
+#[test]
+fn once_a_key_frame_was_looked_at_nothing_is_decoded_until_the_next() {
+    face_edge::media::init().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let encoder = match gst::ElementFactory::find("x264enc") {
+        Some(_) => "x264enc key-int-max=25 bframes=0 tune=zerolatency",
+        None => "openh264enc gop-size=25",
+    };
+    let pipeline = format!(
+        "videotestsrc pattern=ball num-buffers=50 ! video/x-raw,format=I420,width=320,height=180,framerate=25/1 ! \
+         {encoder} ! h264parse ! mp4mux ! filesink name=out"
+    );
+    let sim = SimCamera::start(SimSpec::new(vec![make(folder.path(), "plain.mp4", &pipeline)])).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let spec = live(&sim.url(0));
+    let sink = Sleepy { idle: Arc::clone(&spec.idle), recorder: Arc::clone(&recorder) };
+    let _reader = Camera::start(spec, Arc::new(sink), |_| ()).unwrap();
+    // Until two key frames have told how far they are apart, all are decoded.
+    let second = |log: &Log| log.frames.iter().position(|frame| frame.0 == 25);
+    let numbers = recorder.wait("key frames", |log| {
+        let after: Vec<u64> = log.frames.iter().skip(second(log)?).map(|frame| frame.0).collect();
+        (after.len() >= 4).then_some(after)
+    });
+    assert_eq!(numbers[..4], [25, 50, 75, 100]);
 }
 
 #[test]
