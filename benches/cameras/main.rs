@@ -197,23 +197,29 @@ fn measure<const WORKS: usize>(
         (simulation, measured)
     });
     std::thread::sleep(settle);
-    let before = sides.each_mut().map(|(simulation, measured)| {
-        let read = measured.child.major_faults();
-        (measured.counts(), measured.child.cpu(), simulation.child.cpu(), read, clock::monotonic())
-    });
+    let before = sides.each_mut().map(|(_, measured)| (measured.counts(), clock::monotonic()));
+    // Asking for the counts takes the service's time, too: what it has used is read inside of that.
+    let used = |side: &(Simulation, Measured)| {
+        let (simulation, measured) = side;
+        (measured.child.cpu(), simulation.child.cpu(), measured.child.major_faults(), clock::monotonic())
+    };
+    let used_before = sides.each_ref().map(used);
     std::thread::sleep(SPAN);
-    let mut before = before.into_iter();
-    sides.map(|(simulation, mut measured)| {
-        let (counts, cpu, simulated, read, begun) = before.next().expect("one each");
+    let used_after = sides.each_ref().map(used);
+    let mut before = before.into_iter().zip(used_before).zip(used_after);
+    sides.map(|(_simulation, mut measured)| {
+        let (((counts, begun), (cpu, simulated, read, from)), (cpu_after, simulated_after, read_after, to)) =
+            before.next().expect("one each");
         let after = measured.counts();
-        let a_camera_second = count as f64 * begun.elapsed().as_secs_f64();
+        let camera_seconds = |span: Duration| count as f64 * span.as_secs_f64();
+        let (counted, spent) = (camera_seconds(begun.elapsed()), camera_seconds(to - from));
         Result {
-            late: after.late_since(&counts, a_camera_second),
-            cpu: (measured.child.cpu() - cpu) / a_camera_second,
-            simulation: (simulation.child.cpu() - simulated) / a_camera_second,
-            stages: after.stages_since(&counts, a_camera_second),
+            late: after.late_since(&counts, counted),
+            cpu: (cpu_after - cpu) / spent,
+            simulation: (simulated_after - simulated) / spent,
+            stages: after.stages_since(&counts, counted),
             memory: measured.child.memory(),
-            read_again: measured.child.major_faults() - read,
+            read_again: read_after - read,
         }
     })
 }
