@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -107,8 +107,10 @@ pub struct Measured {
 enum Source {
     /// Answers each line with a number.
     Decoders(BufReader<ChildStdout>),
-    /// Address of the service.
-    Metrics(String),
+    Service {
+        address: String,
+        run: PathBuf,
+    },
 }
 
 impl Measured {
@@ -120,14 +122,11 @@ impl Measured {
         Self { child: Process(child), source: Source::Decoders(answers), _limit: None }
     }
 
-    pub fn serve(urls: &[String], folder: &Path, idle_decode: &str, limit: Option<Limit>) -> Self {
+    /// Without a task yet.
+    pub fn serve(folder: &Path, idle_decode: &str, limit: Option<Limit>) -> Self {
         let run = tempfile::tempdir_in(folder).expect("a temporary folder").keep();
         let tasks = run.join("tasks");
         std::fs::create_dir(&tasks).expect("a folder");
-        for (index, url) in urls.iter().enumerate() {
-            let out = run.join(format!("out-{index}"));
-            std::fs::write(tasks.join(format!("{index:02}.json")), task_json(url, &out)).expect("a file");
-        }
         let program = env!("CARGO_BIN_EXE_face-edge");
         let mut command = limit.as_ref().map_or_else(|| Command::new(program), |limit| limit.command(program));
         command.arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(run.join("data"));
@@ -141,7 +140,17 @@ impl Measured {
             .name("log".to_owned())
             .spawn(move || std::io::copy(&mut log, &mut std::io::sink()))
             .expect("a thread");
-        Self { child: Process(child), source: Source::Metrics(address), _limit: limit }
+        Self { child: Process(child), source: Source::Service { address, run }, _limit: limit }
+    }
+
+    /// A task a camera; the service looks into its folder every two seconds.
+    pub fn watch(&self, urls: &[String]) {
+        let Source::Service { run, .. } = &self.source else { return };
+        for (index, url) in urls.iter().enumerate() {
+            let (made, file) = (run.join("task"), run.join(format!("tasks/{index:02}.json")));
+            std::fs::write(&made, task_json(url, &run.join(format!("out-{index}")))).expect("a file");
+            std::fs::rename(made, file).expect("a file");
+        }
     }
 
     pub fn counts(&mut self) -> Counts {
@@ -152,7 +161,7 @@ impl Measured {
                 answers.read_line(&mut line).expect("the child answers");
                 Counts { decoded: line.trim().parse().expect("a number"), ..Counts::default() }
             }
-            Source::Metrics(address) => Counts::just_published(address),
+            Source::Service { address, .. } => Counts::just_published(address),
         }
     }
 }
