@@ -1,4 +1,5 @@
-//! A decoded frame: full resolution, as the decoder left it, passed on by reference.
+//! A decoded frame: full resolution, as the decoder left it, passed on by reference; and the word that goes back from whoever
+//! looked at it to whoever decodes the next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -40,7 +40,7 @@ struct Player {
     round_start: Option<gst::ClockTime>,
     /// When the pipeline's own time began, as it was when `round_start` was set.
     base: Option<gst::ClockTime>,
-    /// The server has seen what the stream is.
+    /// The server has been shown what the stream is, or needs no showing.
     introduced: bool,
     changed: bool,
     /// The key frame that is shown again and again.
