@@ -31,6 +31,8 @@ pub mod rules;
 pub mod seal;
 pub mod sim;
 pub mod snapshot;
+#[allow(unsafe_code)]
+pub mod startup_pages;
 pub mod status;
 pub mod store;
 pub mod supervisor;

@@ -5,7 +5,7 @@
 //! megabytes a picture at 1080p, wanted or not. Here the copy shares the bytes, and who starts to write while
 //! they are shared gets bytes of its own.
 //!
-//! This is the program's only unsafe code. What it rests on:
+//! What the unsafe code rests on:
 //! - `Shared` is what GStreamer takes for a `GstMemory`: its first field is one, in C's layout, and only `of` below
 //!   makes one, so each pointer that GStreamer hands to these functions points to a whole `Shared`.
 //! - GStreamer calls `free` once, when nobody refers to the memory any more, and no other function after it. All
