@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench chaos soak fuzz fmt clean
+.PHONY: help setup build install demo test lint bench chaos soak fuzz fmt clean
 
 help:
 	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
@@ -12,6 +12,7 @@ help:
 	@echo "make soak    10,000 failed connects, 1,000 cameras that come and go (SOAK=n,n): memory, files, threads stay"
 	@echo "make fuzz    the readers of strangers' bodies, ten minutes each (FUZZ_SECONDS=600)"
 	@echo "make build   the release binary, target/release/face-edge"
+	@echo "make install the built program as a service of systemd, by root (docs/box.md); make build comes first"
 	@echo "make setup   Debian packages and ONNX Runtime, nothing else"
 	@echo "make fmt     formats the source"
 
@@ -20,6 +21,10 @@ setup:
 
 build: setup
 	$(CARGO) build --release --locked
+
+# Builds nothing: root does this, somebody else may have built.
+install:
+	@sh scripts/install.sh
 
 demo: build
 	@VIDEO="$(VIDEO)" sh scripts/demo.sh

@@ -1,5 +1,6 @@
 //! `serve`: the service.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -39,11 +40,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     wait_for(async { App::start(&config).await?.run_until_signal().await })
 }
 
-/// To stderr; `RUST_LOG` chooses what, as usual.
+/// To stderr; `RUST_LOG` chooses what, as usual. Colours only where a person looks on.
 fn start_logging(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,ort=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = if std::io::stderr().is_terminal() { builder } else { builder.with_ansi(false) };
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

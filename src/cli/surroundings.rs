@@ -1,7 +1,7 @@
 //! Variables of the environment that libraries read before anybody could tell them otherwise: where one is missing, the
 //! program begins anew, in the same process, with it. What is set already is left alone.
 
-use std::env::{args_os, var_os};
+use std::env::{args_os, current_exe, var_os};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -25,11 +25,14 @@ pub fn arrange() {
     if missing.is_empty() {
         return;
     }
-    let mut args = args_os();
-    let mut again = Command::new("/proc/self/exe");
-    if let Some(name) = args.next() {
-        again.arg0(name);
+    // By its own path, because the process is listed under the last part of it.
+    for program in [current_exe().ok(), Some("/proc/self/exe".into())].into_iter().flatten() {
+        let mut args = args_os();
+        let mut again = Command::new(program);
+        if let Some(name) = args.next() {
+            again.arg0(name);
+        }
+        // Comes back only where it failed.
+        let _ = again.args(args).envs(missing.iter().copied()).exec();
     }
-    // Comes back only where it failed.
-    let _ = again.args(args).envs(missing).exec();
 }

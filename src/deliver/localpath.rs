@@ -68,9 +68,28 @@ impl LocalPathWriter {
 
     /// The same, with evidence in the JSON.
     pub fn write_proved(&self, message: &Message, evidence: Option<&Evidence>) -> io::Result<Written> {
+        self.write_files(message, evidence).map_err(|error| self.explained(&error))
+    }
+
+    /// With the folder, and what to do.
+    fn explained(&self, error: &io::Error) -> io::Error {
+        let mount = self.mount.display();
+        let text = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("the folder {mount} cannot be written to: give it to the user that face-edge runs as")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => format!(
+                "the folder {mount} may only be read here: mount its disk for writing; under systemd, allow it (ReadWritePaths=)"
+            ),
+            io::ErrorKind::StorageFull => format!("the disk of the folder {mount} is full: make room"),
+            _ => format!("the folder {mount}: {error}"),
+        };
+        io::Error::new(error.kind(), text)
+    }
+
+    fn write_files(&self, message: &Message, evidence: Option<&Evidence>) -> io::Result<Written> {
         if !self.mount.is_dir() {
-            let text = format!("the folder {} does not exist: make it, or mount its disk", self.mount.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it does not exist: make it, or mount its disk"));
         }
         let day = day_folder(message);
         let mut folders = self.folders.lock();
@@ -231,6 +250,22 @@ mod tests {
             assert!(LocalPathWriter::new(Path::new(bad)).is_err(), "{bad}");
         }
         assert!(LocalPathWriter::new(Path::new("/data/faces")).is_ok());
+    }
+
+    #[test]
+    fn an_error_names_the_folder_and_what_to_do() {
+        let writer = LocalPathWriter::new(Path::new("/srv/faces")).unwrap();
+        for (errno, said) in [
+            (13, "/srv/faces cannot be written to: give it to the user"),
+            (30, "/srv/faces may only be read here: mount its disk for writing"),
+            (28, "the disk of the folder /srv/faces is full: make room"),
+            (20, "the folder /srv/faces: Not a directory"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            let explained = writer.explained(&error);
+            assert!(explained.to_string().contains(said), "{explained}");
+            assert_eq!(explained.kind(), error.kind());
+        }
     }
 
     #[test]

@@ -220,7 +220,8 @@ async fn a_folder_that_is_not_there_yet_gets_its_files_later() {
         )
         .await;
     let reason = sender.tried().await.reason.unwrap();
-    assert!(reason.contains("does not exist"), "{reason}");
+    let said = format!("the folder {}: it does not exist: make it, or mount its disk", mount.display());
+    assert_eq!(reason, said);
     fs::create_dir(&mount).unwrap();
     until("delivered", || sender.count(DeliveryState::Delivered) == 1).await;
     assert_eq!(files(&mount).len(), 2);

@@ -18,6 +18,7 @@ mod fuzz;
 mod gate_buffer;
 mod gate_scan;
 mod golden;
+mod install;
 mod keys;
 mod kill9;
 mod kills;

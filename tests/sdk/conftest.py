@@ -28,7 +28,6 @@ class Service:
             **os.environ,
             "FACE_EDGE_TOKEN": TOKEN,
             "FACE_EDGE_ACCESS_KEY": f"{ACCESS_KEY}:{SECRET_KEY}",
-            "NO_COLOR": "1",
             **settings,
         }
         command = [PROGRAM, "serve", "--data-dir", self.data, "--listen", "127.0.0.1:0", *arguments]

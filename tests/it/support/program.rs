@@ -18,9 +18,13 @@ pub struct Program {
 impl Program {
     /// With its data in `folder`, once it is ready; `configure` may add arguments and variables.
     pub fn serve(folder: &Path, configure: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_face-edge"));
+        Self::serve_by(Path::new(env!("CARGO_BIN_EXE_face-edge")), folder, configure)
+    }
+
+    pub fn serve_by(program: &Path, folder: &Path, configure: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
-        command.env("FACE_EDGE_TOKEN", TOKEN).env("NO_COLOR", "1").env("RUST_LOG", "warn,face_edge::app=info");
+        command.env("FACE_EDGE_TOKEN", TOKEN).env("RUST_LOG", "warn,face_edge::app=info");
         configure(&mut command);
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
