@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 
-.PHONY: help setup build install demo test lint bench chaos soak fuzz fmt clean
+.PHONY: help setup setup-tests build install demo test lint bench chaos soak fuzz fmt clean
 
 help:
 	@echo "make demo    a simulated camera, the service and a webhook receiver; faces land in demo-out/ (VIDEO=file.mp4 for your own)"
@@ -19,6 +19,9 @@ help:
 setup:
 	@sh scripts/setup.sh
 
+setup-tests:
+	@sh scripts/setup.sh tests
+
 build: setup
 	$(CARGO) build --release --locked
 
@@ -33,7 +36,7 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: setup lint
+test: setup-tests lint
 	$(CARGO) test --locked
 	$(CARGO) build --locked
 	@sh tests/sdk/run.sh
@@ -43,16 +46,16 @@ bench: setup
 	$(CARGO) bench --locked
 
 KILLS ?= 200
-chaos: setup
+chaos: setup-tests
 	FACE_EDGE_TEST_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture kill9::what
 
 # `make test` does it for 200 and 20; the output says what was held along the way.
 SOAK ?= 10000,1000
-soak: setup
+soak: setup-tests
 	FACE_EDGE_TEST_SOAK=$(SOAK) $(CARGO) test --locked --test it -- --nocapture soak::
 
 # Broken bodies for the readers of XML, BSON, multipart and searches; `make test` does it for two seconds each, CI for sixty.
-fuzz: setup
+fuzz: setup-tests
 	FACE_EDGE_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(CARGO) test --locked --test it -- fuzz:: --nocapture
 
 fmt:

@@ -2,25 +2,26 @@
 //!
 //! Starting reads widely in two hundred libraries: their tables of names, the code that builds sessions and pipelines.
 //! The kernel maps large pieces of a file around each touch and leaves them mapped for as long as it has room, so that most
-//! of what is resident by then is what nobody touches again. Here it is told so: these pages are the first that it
-//! may drop from its cache, and what is touched from here on is mapped again, from there, at a microsecond a piece.
+//! of what is resident by then is what nobody touches again. Here it is told that these pages are not in use. What is
+//! touched from here on is mapped again, out of the kernel's cache, or read again where that has dropped it.
 //!
-//! The unsafe code rests on this: a segment that its file's header does not allow to be written holds the file's bytes and
-//! nothing else, so nothing is lost when its mapping is emptied. What the loader relocates lies in writable segments,
-//! also where it is protected afterwards; files whose text is relocated say so and are left alone. While the loader calls
-//! back, it lets no library go.
+//! The unsafe code rests on this: `MADV_DONTNEED` loses what was written to a private mapping and nothing else. It is
+//! given for segments that cannot be written, and of these only where the kernel says that each page which is there is
+//! still the file's: relocated or patched text is left alone. While the loader calls back, it lets no library go.
 
-use std::ffi::{CStr, c_int, c_void};
-use std::ptr::null_mut;
+use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::ptr::{null_mut, with_exposed_provenance_mut};
 use std::slice;
 
 use libc::{dl_iterate_phdr, dl_phdr_info, madvise, size_t, sysconf};
 
-/// Of a library's dynamic section: the end, a flag of its own for relocated text, and the flags where it is one of many.
-const DT_NULL: usize = 0;
-const DT_TEXTREL: usize = 22;
-const DT_FLAGS: usize = 30;
-const DF_TEXTREL: usize = 4;
+/// Of a page in /proc/self/pagemap, from the kernel's Documentation/admin-guide/mm/pagemap.rst: it belongs to a file; it is
+/// swapped out; it is there.
+const OF_A_FILE: u64 = 1 << 61;
+const SWAPPED: u64 = 1 << 62;
+const PRESENT: u64 = 1 << 63;
 
 pub fn give_back() {
     // SAFETY: `of_library` takes what the loader hands it, and no data of ours.
@@ -29,41 +30,59 @@ pub fn give_back() {
 
 /// Of the program itself, too: the loader has it in its list.
 unsafe extern "C" fn of_library(info: *mut dl_phdr_info, _size: size_t, _data: *mut c_void) -> c_int {
-    // SAFETY: the loader's own record of a library that is there until this returns, its headers and its name in it.
-    let (start, headers, name) = unsafe {
+    // SAFETY: the loader's own record of a library, with its headers, there until this returns.
+    let (start, headers) = unsafe {
         let info = &*info;
-        let headers = slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-        (info.dlpi_addr as usize, headers, CStr::from_ptr(info.dlpi_name))
+        (info.dlpi_addr as usize, slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)))
     };
-    // The program's name is empty here. What else has no path is the kernel's and lies in no file.
-    if !(name.is_empty() || name.to_bytes().contains(&b'/')) {
-        return 0;
-    }
-    let dynamic = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC);
-    // SAFETY: the loader has read this section already; it ends with `DT_NULL`.
-    if dynamic
-        .is_some_and(|header| unsafe { text_is_relocated((start + header.p_vaddr as usize) as *const [usize; 2]) })
-    {
-        return 0;
-    }
     // SAFETY: no memory is touched.
     let page_bytes = unsafe { sysconf(libc::_SC_PAGESIZE) } as usize;
     for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
-        let begins = start + header.p_vaddr as usize;
+        let begins = start.wrapping_add(header.p_vaddr as usize);
         let page = begins - begins % page_bytes;
+        let bytes = begins - page + header.p_memsz as usize;
+        if !is_all_of_files(page / page_bytes, bytes.div_ceil(page_bytes)) {
+            continue;
+        }
+        // `MADV_COLD` first: else the kernel takes a page that was in use for one to keep.
         for advice in [libc::MADV_COLD, libc::MADV_DONTNEED] {
-            // SAFETY: a segment of a loaded library, by its own header, of which no byte differs from the file. A kernel
-            // that does not know the advice refuses it, and all stays as it was.
-            unsafe { madvise(page as *mut c_void, begins + header.p_memsz as usize - page, advice) };
+            // SAFETY: a segment of a loaded library, by its own header, of which each page is the file's. A kernel that
+            // does not know the advice refuses it, and all stays as it was.
+            unsafe { madvise(with_exposed_provenance_mut(page), bytes, advice) };
         }
     }
     0
 }
 
-/// # Safety
-/// A dynamic section: pairs of a tag and a value up to `DT_NULL`.
-unsafe fn text_is_relocated(section: *const [usize; 2]) -> bool {
-    // SAFETY: none is read behind the end, which is there.
-    let mut entries = (0..).map(|index| unsafe { *section.add(index) }).take_while(|[tag, _]| *tag != DT_NULL);
-    entries.any(|[tag, value]| tag == DT_TEXTREL || (tag == DT_FLAGS && value & DF_TEXTREL != 0))
+/// None of these pages was ever written to. What cannot be told was.
+fn is_all_of_files(first_page: usize, pages: usize) -> bool {
+    let mut entries = vec![0; pages * size_of::<u64>()];
+    let read = File::open("/proc/self/pagemap")
+        .and_then(|map| map.read_exact_at(&mut entries, (first_page * size_of::<u64>()) as u64));
+    let is_of_a_file = |entry: u64| entry & SWAPPED == 0 && (entry & PRESENT == 0 || entry & OF_A_FILE != 0);
+    read.is_ok()
+        && entries
+            .chunks_exact(size_of::<u64>())
+            .all(|entry| entry.try_into().is_ok_and(|bytes| is_of_a_file(u64::from_ne_bytes(bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_of_files<T>(thing: *const T) -> bool {
+        // SAFETY: no memory is touched.
+        is_all_of_files(thing.addr() / unsafe { sysconf(libc::_SC_PAGESIZE) } as usize, 1)
+    }
+
+    #[test]
+    fn text_is_the_files_and_what_was_written_is_not() {
+        static WRITTEN: parking_lot::Mutex<[u8; 8192]> = parking_lot::Mutex::new([1; 8192]);
+        WRITTEN.lock().fill(2);
+        assert!(is_of_files(give_back as *const u8));
+        assert!(!is_of_files(&raw const WRITTEN));
+        assert!(!is_of_files(vec![7_u8; 8192].as_ptr()));
+        give_back();
+        assert_eq!(*WRITTEN.lock(), [2; 8192]);
+    }
 }

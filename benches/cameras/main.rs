@@ -138,21 +138,23 @@ fn ratios(clips: &Clips, folder: &Path) -> f64 {
 /// The most cameras of which less than one analysis (or picture) in a hundred is late: for decoding alone, without
 /// copies, and for the service. A machine's speed goes up and down within minutes, so what is compared is tried in turn:
 /// in each round all three with one camera more than they have held. Who was late has another chance as long as any of
-/// them gets on; it is over when none did in two rounds.
+/// them gets on, and it is over when none did in three rounds, so that each was late at least three times with one more.
 fn most(clip: &Path, folder: &Path, a_camera: f64) -> [usize; 3] {
     let cores = std::thread::available_parallelism().expect("known").get() as f64;
     let first = ((cores / a_camera * SURE) as usize).max(1);
     let works = [("decoding alone", ALONE), ("decoding alone, without copies", UNCOPIED), ("the service", WHOLE)];
-    let mut held = [first - 1; 3];
+    for (name, work) in works {
+        assert!(holds(name, clip, folder, first, work), "late with {first} cameras already: is this machine busy?");
+    }
+    let mut held = [first; 3];
     let mut in_vain = 0;
-    while in_vain < 2 {
+    while in_vain < 3 {
         let before = held;
         for (held, (name, work)) in held.iter_mut().zip(works) {
             *held += usize::from(holds(name, clip, folder, *held + 1, work));
         }
         in_vain = if held == before { in_vain + 1 } else { 0 };
     }
-    assert!(held.iter().all(|&held| held >= first), "late with {first} cameras already: is this machine busy?");
     held
 }
 

@@ -12,6 +12,8 @@ const PICTURES_A_SECOND: f64 = 25.0;
 const ANALYSES_A_SECOND: f64 = 5.0;
 /// An analysis is late that is not over within its turn.
 const TURN_SECONDS: &str = "0.2";
+const PAUSE: Duration = Duration::from_millis(20);
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(20);
 
 /// In kilobytes, by the kernel's account.
 pub struct Memory {
@@ -206,13 +208,14 @@ impl Counts {
     /// The service publishes its cameras' counts every two seconds: what is read is what has just been published.
     fn just_published(address: &str) -> Self {
         let first = Self::of_metrics(&get(address, "/metrics"));
-        loop {
-            std::thread::sleep(Duration::from_millis(20));
+        for _ in 0..PUBLISHED_WITHIN.as_millis() / PAUSE.as_millis() {
+            std::thread::sleep(PAUSE);
             let counts = Self::of_metrics(&get(address, "/metrics"));
             if counts.decoded != first.decoded {
                 return counts;
             }
         }
+        panic!("nothing was decoded in {PUBLISHED_WITHIN:?}");
     }
 
     fn of_metrics(text: &str) -> Self {

@@ -68,29 +68,38 @@ impl LocalPathWriter {
 
     /// The same, with evidence in the JSON.
     pub fn write_proved(&self, message: &Message, evidence: Option<&Evidence>) -> io::Result<Written> {
-        self.write_files(message, evidence).map_err(|error| self.explained(&error))
+        let first = self.write_files(message, evidence);
+        // Somebody may have cleared a day's folder away, or mounted another disk.
+        let again = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => self.write_files(message, evidence),
+            _ => Err(error),
+        };
+        first.or_else(again).map_err(|error| self.explained(&error))
     }
 
     /// With the folder, and what to do.
     fn explained(&self, error: &io::Error) -> io::Error {
         let mount = self.mount.display();
         let text = match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!("the folder {mount} cannot be written to: give it to the user that face-edge runs as")
-            }
-            io::ErrorKind::ReadOnlyFilesystem => format!(
-                "the folder {mount} may only be read here: mount its disk for writing; under systemd, allow it (ReadWritePaths=)"
+            io::ErrorKind::NotFound => format!("the folder {mount} does not exist: make it, or mount its disk"),
+            io::ErrorKind::PermissionDenied => format!(
+                "the folder {mount}, or one in it, may not be written to: give it to the user that face-edge runs as; \
+                 below /home, allow it in the service's unit (ProtectHome=)"
             ),
-            io::ErrorKind::StorageFull => format!("the disk of the folder {mount} is full: make room"),
+            io::ErrorKind::ReadOnlyFilesystem => format!(
+                "the folder {mount} may only be read here: mount its disk for writing, or allow it in the service's \
+                 unit (ReadWritePaths=)"
+            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                format!("the disk of the folder {mount} is full: make room")
+            }
             _ => format!("the folder {mount}: {error}"),
         };
         io::Error::new(error.kind(), text)
     }
 
     fn write_files(&self, message: &Message, evidence: Option<&Evidence>) -> io::Result<Written> {
-        if !self.mount.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "it does not exist: make it, or mount its disk"));
-        }
+        fs::metadata(&self.mount)?;
         let day = day_folder(message);
         let mut folders = self.folders.lock();
         if folders.len() >= FOLDERS && !folders.contains_key(&day) {
@@ -106,8 +115,12 @@ impl LocalPathWriter {
         }
         let files = written(&day, folder.next);
         let json = payload::with_path(message, &files.picture.to_string_lossy(), evidence);
-        self.put(&self.mount.join(&files.picture), message.jpeg())?;
-        self.put(&self.mount.join(&files.json), json.as_bytes())?;
+        let picture = self.put(&self.mount.join(&files.picture), message.jpeg());
+        if let Err(error) = picture.and_then(|()| self.put(&self.mount.join(&files.json), json.as_bytes())) {
+            // The next one looks what is there.
+            folders.remove(&day);
+            return Err(error);
+        }
         folder.remember(id);
         Ok(files)
     }
@@ -256,9 +269,11 @@ mod tests {
     fn an_error_names_the_folder_and_what_to_do() {
         let writer = LocalPathWriter::new(Path::new("/srv/faces")).unwrap();
         for (errno, said) in [
-            (13, "/srv/faces cannot be written to: give it to the user"),
+            (2, "/srv/faces does not exist: make it"),
+            (13, "/srv/faces, or one in it, may not be written to: give it to the user"),
             (30, "/srv/faces may only be read here: mount its disk for writing"),
             (28, "the disk of the folder /srv/faces is full: make room"),
+            (122, "the disk of the folder /srv/faces is full: make room"),
             (20, "the folder /srv/faces: Not a directory"),
         ] {
             let error = io::Error::from_raw_os_error(errno);

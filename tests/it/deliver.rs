@@ -220,7 +220,7 @@ async fn a_folder_that_is_not_there_yet_gets_its_files_later() {
         )
         .await;
     let reason = sender.tried().await.reason.unwrap();
-    let said = format!("the folder {}: it does not exist: make it, or mount its disk", mount.display());
+    let said = format!("the folder {} does not exist: make it, or mount its disk", mount.display());
     assert_eq!(reason, said);
     fs::create_dir(&mount).unwrap();
     until("delivered", || sender.count(DeliveryState::Delivered) == 1).await;
@@ -299,6 +299,18 @@ fn a_crash_between_picture_and_json_leaves_nothing_behind() {
     let writer = LocalPathWriter::new(mount.path()).unwrap();
     assert_eq!(writer.write(&messages[1]).unwrap(), written[1], "takes the place of the picture without a JSON");
     assert_eq!(files(mount.path()).len(), 4);
+}
+
+#[test]
+fn a_folder_that_is_cleared_away_is_made_again() {
+    let mount = tempfile::tempdir().unwrap();
+    let writer = LocalPathWriter::new(mount.path()).unwrap();
+    for gone in ["gate-1/faceimage", "gate-1"] {
+        writer.write(&face(Uuid::from_u128(1), 1)).unwrap();
+        fs::remove_dir_all(mount.path().join(gone)).unwrap();
+        let written = writer.write(&face(Uuid::from_u128(2), 2)).unwrap();
+        assert_eq!(files(mount.path()), [&written.json, &written.picture].map(|file| file.clone()));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! unit that systemd takes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -11,7 +12,9 @@ use crate::support::program::Program;
 
 fn install(root: &Path, program: &Path) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install.sh");
-    Command::new("sh").arg(script).env("DESTDIR", root).env("PROGRAM", program).output().unwrap()
+    // As somebody whose own files are for himself alone.
+    let umask = ["-c", "umask 077 && exec sh \"$0\""];
+    Command::new("sh").args(umask).arg(script).env("DESTDIR", root).env("PROGRAM", program).output().unwrap()
 }
 
 fn installed() -> (tempfile::TempDir, PathBuf) {
@@ -41,6 +44,7 @@ fn an_update_keeps_the_settings() {
     let (root, program) = installed();
     let settings = root.path().join("etc/face-edge/face-edge.toml");
     assert!(fs::read_to_string(&settings).unwrap().contains("data_dir = \"/var/lib/face-edge\"\n"));
+    assert_eq!(fs::metadata(&settings).unwrap().permissions().mode() & 0o777, 0o644, "the service has to read it");
     fs::write(&settings, "node_id = \"gate-7\"\n").unwrap();
     fs::write(&program, "an old build").unwrap();
     assert!(install(root.path(), Path::new(env!("CARGO_BIN_EXE_face-edge"))).status.success());
