@@ -110,15 +110,16 @@ impl OnnxSession {
     }
 }
 
-/// With the input's size fixed where the model leaves it open: ONNX Runtime then plans its memory once, and its arena
-/// stops growing after the first run.
+/// With the input's size fixed where the model leaves it open: ONNX Runtime's arena then stops growing after the first
+/// run. A pattern of memory would be laid beside what that run took: no time was seen to be won, and 24 MB to be lost
+/// (four cameras, inputs of 640 x 384).
 fn build(runtime: &Runtime, model: &Model, width: usize, height: usize) -> ort::Result<Session> {
     Session::builder(&runtime.environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
-        .with_memory_pattern(true)?
+        .with_memory_pattern(false)?
         .with_dimension_override("batch", 1)?
         .with_dimension_override("width", width as i64)?
         .with_dimension_override("height", height as i64)?
