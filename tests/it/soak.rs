@@ -141,11 +141,10 @@ fn unused() -> String {
     format!("rtsp://{address}/cam0")
 }
 
-/// Half as many more before it begins are what a service needs to come to its size: its heaps were seen to grow up to
-/// the three hundredth camera that played, and not from there on.
+/// A fifth more before it begins is what a service needs to come to its size.
 fn soak(service: &Service, what: &str, count: usize, urls: &[String], state: &str) {
     let turns = count.div_ceil(urls.len());
-    let warm = (turns / 2).clamp(2, 100);
+    let warm = (turns / 5).clamp(2, 50);
     (0..warm).for_each(|_| service.turn(urls, state));
     let before = service.held();
     let begun = clock::monotonic();
