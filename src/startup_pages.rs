@@ -12,28 +12,32 @@
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::ptr::{null_mut, with_exposed_provenance_mut};
+use std::ptr::with_exposed_provenance_mut;
 use std::slice;
 
 use libc::{dl_iterate_phdr, dl_phdr_info, madvise, size_t, sysconf};
 
-/// Of a page in /proc/self/pagemap, from the kernel's Documentation/admin-guide/mm/pagemap.rst: it belongs to a file; it is
+const PAGE_MAP: &str = "/proc/self/pagemap";
+/// Of a page in there, from the kernel's Documentation/admin-guide/mm/pagemap.rst: it belongs to a file; it is
 /// swapped out; it is there.
 const OF_A_FILE: u64 = 1 << 61;
 const SWAPPED: u64 = 1 << 62;
 const PRESENT: u64 = 1 << 63;
 
 pub fn give_back() {
-    // SAFETY: `of_library` takes what the loader hands it, and no data of ours.
-    unsafe { dl_iterate_phdr(Some(of_library), null_mut()) };
+    // Where it cannot be told what was written to, all stays.
+    let Ok(mut page_map) = File::open(PAGE_MAP) else { return };
+    // SAFETY: `of_library` takes what the loader hands it, and this file.
+    unsafe { dl_iterate_phdr(Some(of_library), (&raw mut page_map).cast()) };
 }
 
 /// Of the program itself, too: the loader has it in its list.
-unsafe extern "C" fn of_library(info: *mut dl_phdr_info, _size: size_t, _data: *mut c_void) -> c_int {
-    // SAFETY: the loader's own record of a library, with its headers, there until this returns.
-    let (start, headers) = unsafe {
+unsafe extern "C" fn of_library(info: *mut dl_phdr_info, _size: size_t, page_map: *mut c_void) -> c_int {
+    // SAFETY: the loader's own record of a library, with its headers, there until this returns; and `give_back`'s file.
+    let (start, headers, page_map) = unsafe {
         let info = &*info;
-        (info.dlpi_addr as usize, slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)))
+        let headers = slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
+        (info.dlpi_addr as usize, headers, &*page_map.cast::<File>())
     };
     // SAFETY: no memory is touched.
     let page_bytes = unsafe { sysconf(libc::_SC_PAGESIZE) } as usize;
@@ -41,7 +45,7 @@ unsafe extern "C" fn of_library(info: *mut dl_phdr_info, _size: size_t, _data: *
         let begins = start.wrapping_add(header.p_vaddr as usize);
         let page = begins - begins % page_bytes;
         let bytes = begins - page + header.p_memsz as usize;
-        if !is_all_of_files(page / page_bytes, bytes.div_ceil(page_bytes)) {
+        if !is_all_of_files(page_map, page / page_bytes, bytes.div_ceil(page_bytes)) {
             continue;
         }
         // `MADV_COLD` first: else the kernel takes a page that was in use for one to keep.
@@ -55,10 +59,9 @@ unsafe extern "C" fn of_library(info: *mut dl_phdr_info, _size: size_t, _data: *
 }
 
 /// None of these pages was ever written to. What cannot be told was.
-fn is_all_of_files(first_page: usize, pages: usize) -> bool {
+fn is_all_of_files(page_map: &File, first_page: usize, pages: usize) -> bool {
     let mut entries = vec![0; pages * size_of::<u64>()];
-    let read = File::open("/proc/self/pagemap")
-        .and_then(|map| map.read_exact_at(&mut entries, (first_page * size_of::<u64>()) as u64));
+    let read = page_map.read_exact_at(&mut entries, (first_page * size_of::<u64>()) as u64);
     let is_of_a_file = |entry: u64| entry & SWAPPED == 0 && (entry & PRESENT == 0 || entry & OF_A_FILE != 0);
     read.is_ok()
         && entries
@@ -72,7 +75,11 @@ mod tests {
 
     fn is_of_files<T>(thing: *const T) -> bool {
         // SAFETY: no memory is touched.
-        is_all_of_files(thing.addr() / unsafe { sysconf(libc::_SC_PAGESIZE) } as usize, 1)
+        is_all_of_files(
+            &File::open(PAGE_MAP).unwrap(),
+            thing.addr() / unsafe { sysconf(libc::_SC_PAGESIZE) } as usize,
+            1,
+        )
     }
 
     #[test]
