@@ -25,9 +25,9 @@ use crate::figures::Figures;
 use crate::gallery::Gallery;
 use crate::gate::{NightlyScan, RemoteServer, RemoteSettings, Schedule};
 use crate::media;
+use crate::memory;
 use crate::recognise::Recogniser;
 use crate::seal::Seal;
-use crate::startup_pages;
 use crate::status::Status;
 use crate::store::{Limits, OutputTarget, Store, StoredEmbedding};
 use crate::supervisor::{Duties, Supervisor};
@@ -143,7 +143,7 @@ impl App {
             faces,
         };
         let http = Http::start(listener, tls, state, metrics)?;
-        startup_pages::give_back();
+        memory::give_back_startup_pages();
         tracing::info!(address = %http.address, model = model.entry.alias, node = config.node_id, "face-edge is ready");
         Ok(Self { parts: Parts { supervisor, analysts, dispatcher, nightly_scan, http, stopping }, signals })
     }

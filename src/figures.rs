@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use crate::clock;
 
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
+/// What a task that was forgotten still records comes within this time.
+const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 const TASK: &str = "task";
 
 /// How long each frame of a task took: to decode, to find faces in, and in all until what it brought was safe.
@@ -27,11 +29,22 @@ pub struct Figures(Arc<Shelf>);
 struct Shelf {
     of_box: PrometheusRecorder,
     of_tasks: Mutex<HashMap<String, OfTask>>,
+    /// Forgotten, and not read any more: the analysis that ends may still hold a histogram of theirs.
+    leaving: Mutex<Vec<OfTask>>,
 }
 
 struct OfTask {
     recorder: PrometheusRecorder,
     told_at: Instant,
+}
+
+impl OfTask {
+    /// Whether it stays. Before it goes its histograms are emptied: they never free what they hold (metrics-util,
+    /// `AtomicBucket`).
+    fn keep_up(&self, unless_told_for: Duration) -> bool {
+        self.recorder.handle().run_upkeep();
+        clock::monotonic().saturating_duration_since(self.told_at) < unless_told_for
+    }
 }
 
 impl Figures {
@@ -43,7 +56,7 @@ impl Figures {
 
     /// Of a recorder that is not installed.
     pub fn new() -> Self {
-        Self(Arc::new(Shelf { of_box: recorder(), of_tasks: Mutex::default() }))
+        Self(Arc::new(Shelf { of_box: recorder(), of_tasks: Mutex::default(), leaving: Mutex::default() }))
     }
 
     /// In Prometheus' text form, each name once.
@@ -57,17 +70,16 @@ impl Figures {
     }
 
     pub fn forget(&self, task: &str) {
-        self.0.of_tasks.lock().remove(task);
+        if let Some(of_task) = self.0.of_tasks.lock().remove(task) {
+            self.0.leaving.lock().push(OfTask { told_at: clock::monotonic(), ..of_task });
+        }
     }
 
     /// To be called now and then, whether or not anybody reads.
     pub fn run_upkeep(&self) {
         self.0.of_box.handle().run_upkeep();
-        let now = clock::monotonic();
-        self.0.of_tasks.lock().retain(|_, task| {
-            task.recorder.handle().run_upkeep();
-            now.saturating_duration_since(task.told_at) < FORGOTTEN_AFTER
-        });
+        self.0.of_tasks.lock().retain(|_, task| task.keep_up(FORGOTTEN_AFTER));
+        self.0.leaving.lock().retain(|task| task.keep_up(LEAVES_WITHIN));
     }
 
     fn of<T>(&self, key: &Key, register: impl FnOnce(&PrometheusRecorder) -> T) -> T {
@@ -153,6 +165,22 @@ mod tests {
         let rest = figures.render();
         assert!(rest.contains("box_total 1") && rest.contains("task_total{task=\"stays\",kind=\"a\"} 1"), "{rest}");
         assert!(!rest.contains("goes"), "{rest}");
+    }
+
+    #[test]
+    fn what_a_forgotten_task_still_records_is_taken_away() {
+        let figures = Figures::new();
+        let late = metrics::with_local_recorder(&figures, || metrics::histogram!("late_seconds", "task" => "gone"));
+        figures.forget("gone");
+        late.record(0.1);
+        figures.run_upkeep();
+        assert_eq!(figures.render(), "");
+        let mut leaving = figures.0.leaving.lock();
+        assert!(leaving[0].recorder.handle().render().contains("late_seconds_count{task=\"gone\"} 1"));
+        leaving[0].told_at -= LEAVES_WITHIN;
+        drop(leaving);
+        figures.run_upkeep();
+        assert!(figures.0.leaving.lock().is_empty());
     }
 
     #[test]

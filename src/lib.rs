@@ -23,6 +23,8 @@ pub mod gate_wire;
 pub mod mailbox;
 pub mod main_stream;
 pub mod media;
+#[allow(unsafe_code)]
+pub mod memory;
 pub mod messages;
 pub mod motion;
 pub mod picture;
@@ -31,8 +33,6 @@ pub mod rules;
 pub mod seal;
 pub mod sim;
 pub mod snapshot;
-#[allow(unsafe_code)]
-pub mod startup_pages;
 pub mod status;
 pub mod store;
 pub mod supervisor;

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::deliver::{AddressQuestion, ResolveError, resolve};
 use crate::domain::{Source, Task, TaskId};
 use crate::media::{CameraState, Pace};
+use crate::memory;
 use crate::status::{Noted, State, Status, TaskStatus};
 use crate::store::{Actor, Desired, Store, StoreError, TaskError, TaskRow, TaskState};
 use crate::task_json::TaskSpec;
@@ -448,6 +449,7 @@ impl Keeper {
 
     fn note_drained(&mut self, mail: &Mail) {
         let now = clock::monotonic();
+        let channels = self.running.len() + self.ending.len();
         self.ending.retain(|ending| !mail.drained.contains(&ending.generation) && ending.deadline > now);
         for running in self.running.values_mut() {
             running.drained |= mail.drained.contains(&running.generation);
@@ -460,6 +462,9 @@ impl Keeper {
             .collect();
         for (id, status) in over {
             self.give_up(&id, status);
+        }
+        if self.running.len() + self.ending.len() < channels {
+            memory::give_back_freed();
         }
     }
 

@@ -72,7 +72,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["api", "sim"]),
     ("jpeg_encoder", &["snapshot"]),
     ("clap", &["cli", "main"]),
-    ("libc", &["startup_pages"]),
+    ("libc", &["memory"]),
     ("anyhow", &["app", "cli", "main", "supervisor"]),
 ];
 
