@@ -16,7 +16,7 @@ use crate::clock;
 
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
 /// What a task that was forgotten still records comes within this time.
-const LEAVES_WITHIN: Duration = Duration::from_secs(10);
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 const TASK: &str = "task";
 
 /// How long each frame of a task took: to decode, to find faces in, and in all until what it brought was safe.

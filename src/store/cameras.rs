@@ -74,11 +74,10 @@ pub fn get(connection: &Connection, id: &str) -> Result<Option<CameraRow>, Store
 /// How many match, and the page of them.
 pub fn list(connection: &Connection, query: &CameraQuery) -> Result<(u64, Vec<CameraRow>), StoreError> {
     let pattern = contains(&query.name_like);
-    let transaction = connection.unchecked_transaction()?;
-    let total: i64 = transaction
+    let total: i64 = connection
         .prepare_cached("SELECT count(*) FROM cameras WHERE name LIKE ?1 ESCAPE '\\'")?
         .query_row([&pattern], |row| row.get(0))?;
-    let mut statement = transaction
+    let mut statement = connection
         .prepare_cached("SELECT * FROM cameras WHERE name LIKE ?1 ESCAPE '\\' ORDER BY id LIMIT ?2 OFFSET ?3")?;
     let rows = statement.query_map((&pattern, query.limit, query.offset), read)?.collect::<Result<_, _>>()?;
     Ok((u64::try_from(total).unwrap_or(0), rows))

@@ -397,7 +397,8 @@ impl Inner {
                 connection
             }
         };
-        let result = query(&connection);
+        // What one question reads is of one moment.
+        let result = connection.unchecked_transaction().map_err(StoreError::from).and_then(|moment| query(&moment));
         let mut readers = self.readers.lock();
         if readers.len() < READERS {
             readers.push(connection);

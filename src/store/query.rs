@@ -193,7 +193,6 @@ impl Search {
         Self::new(collection, &Criteria { offset, limit, ..Criteria::default() })
     }
 
-    /// Total and page come from one state of the database.
     pub(super) fn page(&self, c: &Connection, owner: Option<i64>) -> Result<Page, StoreError> {
         let mut values = self.values.clone();
         let mut conditions = self.conditions.clone();
@@ -202,13 +201,12 @@ impl Search {
             values.push(owner.into());
         }
         let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-        let transaction = c.unchecked_transaction()?;
         let from = self.collection.from;
-        let total: i64 = transaction
+        let total: i64 = c
             .prepare_cached(&format!("SELECT count(*) FROM {from} {filter}"))?
             .query_row(params_from_iter(&values), |row| row.get(0))?;
         values.extend([Value::from(self.limit), Value::from(self.offset)]);
-        let mut statement = transaction.prepare_cached(&self.select(&filter))?;
+        let mut statement = c.prepare_cached(&self.select(&filter))?;
         let records = statement
             .query_map(params_from_iter(&values), |row| self.collection.read(row))?
             .collect::<Result<_, _>>()?;

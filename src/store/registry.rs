@@ -191,13 +191,11 @@ pub fn get(connection: &Connection, id: &str) -> Result<Option<TaskRow>, StoreEr
 /// How many match, and the page of them.
 pub fn list(connection: &Connection, query: &TaskQuery) -> Result<(u64, Vec<TaskRow>), StoreError> {
     let (filter, mut values) = filter(query);
-    // Both from one state of the database.
-    let transaction = connection.unchecked_transaction()?;
     let total: i64 =
-        transaction.prepare_cached(&count(query, &filter))?.query_row(params_from_iter(&values), |row| row.get(0))?;
+        connection.prepare_cached(&count(query, &filter))?.query_row(params_from_iter(&values), |row| row.get(0))?;
     let window = Window::new(query, total);
     values.extend([Value::from(window.limit), Value::from(window.offset)]);
-    let mut statement = transaction.prepare_cached(&page(query, &filter, window.backwards))?;
+    let mut statement = connection.prepare_cached(&page(query, &filter, window.backwards))?;
     let mut rows = statement.query_map(params_from_iter(&values), read)?.collect::<Result<Vec<_>, _>>()?;
     if window.backwards {
         rows.reverse();

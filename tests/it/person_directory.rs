@@ -171,7 +171,7 @@ async fn faces_are_found_in_the_pictures_that_are_sent() {
     let faces = format!("persons/{ann}/recognitionModels/recognition_04/persistedfaces");
     assert_eq!(answer.header("location"), format!("http://box{BASE}/{faces}/{id}"));
     assert_eq!(app.get(&faces).await, json!({"personId": ann, "persistedFaceIds": [id]}));
-    assert_eq!(app.get(&faces.replace("04", "03")).await["persistedFaceIds"], json!([]));
+    assert_eq!(app.get(&faces.replace("recognition_04", "recognition_03")).await["persistedFaceIds"], json!([]));
     let face = format!("{faces}/{id}");
     assert_eq!(app.get(&face).await, json!({"persistedFaceId": id, "userData": "first"}));
     assert_eq!(app.face("PATCH", &face, &json!({"userData": "second"})).await.status, StatusCode::OK);

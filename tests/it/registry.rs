@@ -68,6 +68,27 @@ fn every_filter_and_order_of_the_list() {
     }
 }
 
+/// One that both ran and was to be forgotten would be forgotten while its camera plays.
+#[test]
+fn a_task_is_either_to_run_or_to_go() {
+    const TASKS: usize = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let ids: Vec<String> = (0..TASKS).map(|n| format!("{n:032x}")).collect();
+    store.insert_tasks(ids.iter().map(|id| task(id, "t", 1)).collect()).wait().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| ids.iter().for_each(|id| assert!(store.mark_task_deleting(id).wait().unwrap())));
+        loop {
+            let now = store.tasks_to_run("default").wait().unwrap();
+            let marked = now.deleting.len();
+            assert_eq!(now.wanted.len() + marked, TASKS, "of all tasks, after {marked} were marked");
+            if marked == TASKS {
+                break;
+            }
+        }
+    });
+}
+
 #[test]
 fn a_task_is_given_back_as_it_was_put_in_after_a_restart_too() {
     let (dir, store) = filled();

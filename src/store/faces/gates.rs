@@ -202,8 +202,6 @@ pub fn events(
     max_bytes: usize,
 ) -> Result<Option<(Vec<GateEvent>, bool)>, StoreError> {
     let Some(gate) = gate_id(c, gatenum)? else { return Ok(None) };
-    // One picture of the state: a sample that is replaced meanwhile must not be missing under its event.
-    let transaction = c.unchecked_transaction()?;
     let rows = c
         .prepare_cached(
             "SELECT position, kind, lbsbh FROM gate_events WHERE gate = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
@@ -223,7 +221,6 @@ pub fn events(
         events.push(event);
     }
     let more = events.len() < total;
-    drop(transaction);
     Ok(Some((events, more)))
 }
 
