@@ -29,9 +29,9 @@ const PLAYING: usize = 5;
 /// Twenty times that leave a file or a thread each are more than this also in the short form. The database keeps files
 /// of readers that it had at once, the asynchronous part keeps threads.
 const MORE_FILES: i64 = 16;
-/// A thousand times that lose ten kilobytes each are ten megabytes, ten thousand that lose one as well. Heaps that are cut
-/// into other pieces each time were seen to go up and down by 4 MB.
-const MORE_KB: i64 = 8 * 1024;
+/// A thousand times that lose four kilobytes each are four megabytes, ten thousand that lose half a one as well. The
+/// database's cache may grow by two megabytes a connection meanwhile.
+const MORE_KB: i64 = 4 * 1024;
 /// Before a service has come to its size, so few times show only a gross loss.
 const MORE_KB_OF_FEW: i64 = 40 * 1024;
 /// From here on they are many.
