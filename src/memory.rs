@@ -1,9 +1,9 @@
 //! Memory that is not in use any more, given back to the system.
 //!
-//! **What starting read.** Starting reads widely in two hundred libraries: their tables of names, the code that builds sessions and pipelines.
-//! The kernel maps large pieces of a file around each touch and leaves them mapped for as long as it has room, so that most
-//! of what is resident by then is what nobody touches again. Here it is told that these pages are not in use. What is
-//! touched from here on is mapped again, out of the kernel's cache, or read again where that has dropped it.
+//! **What starting read.** Starting reads widely in two hundred libraries: their tables of names, the code that builds
+//! sessions and pipelines. The kernel maps large pieces of a file around each touch and leaves them mapped for as long as it
+//! has room, so that most of what is resident by then is what nobody touches again. Here it is told that these pages are not in
+//! use. What is touched from here on is mapped again, out of the kernel's cache, or read again where that has dropped it.
 //!
 //! The unsafe code rests on this: `MADV_DONTNEED` loses what was written to a private mapping and nothing else. It is
 //! given for segments that cannot be written, and of these only where the kernel says that each page which is there is
