@@ -178,6 +178,10 @@ unsafe extern "C" fn copy(memory: *mut ffi::GstMemory, offset: isize, size: isiz
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
 
     fn buffer(bytes: usize) -> gst::Buffer {
@@ -253,6 +257,7 @@ mod tests {
     #[test]
     fn a_picture_that_the_decoder_goes_on_reading_comes_out_without_a_copy() {
         const PICTURES: usize = 60;
+        const PATIENCE: Duration = Duration::from_secs(30);
         crate::media::init().expect("GStreamer starts");
         // Pictures of which each next one is predicted.
         let text = format!(
@@ -263,17 +268,20 @@ mod tests {
         let frames = pipeline.by_name("frames").expect("a sink");
         crate::media::link::answer_allocation(&frames);
         let sink = frames.downcast::<gst_app::AppSink>().expect("an appsink");
+        let (seen, seen_there) = mpsc::sync_channel(PICTURES);
+        // In the decoder's own thread: later it may have let go of what came out.
+        let look = move |sink: &gst_app::AppSink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Error)?;
+            let _ = seen.send(is_shared(sample.buffer().expect("a buffer")));
+            Ok(gst::FlowSuccess::Ok)
+        };
+        sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(look).build());
         pipeline.set_state(gst::State::Playing).expect("it plays");
         // The first ones leave before the decoder knows where to.
-        let mut shared = 0;
-        for _ in 0..10 {
-            sink.pull_sample().expect("a picture");
-        }
-        while let Ok(sample) = sink.pull_sample() {
-            shared += usize::from(is_shared(sample.buffer().expect("a buffer")));
-        }
+        let shared: Vec<bool> =
+            iter::from_fn(|| seen_there.recv_timeout(PATIENCE).ok()).take(PICTURES).skip(10).collect();
         pipeline.set_state(gst::State::Null).expect("it stops");
-        assert!(shared >= (PICTURES - 10) * 9 / 10, "{shared} of {}", PICTURES - 10);
+        assert_eq!(shared, [true; PICTURES - 10]);
     }
 
     #[test]
