@@ -6,23 +6,21 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::Duties;
-use super::address::{self, Address, AddressError, Place};
+use super::address::{self, Address, AddressError};
 use super::folder::TaskFolder;
-use super::inbox::{Answer, Inbox, Mail};
+use super::inbox::{Inbox, Mail};
 use super::journal::Journal;
 use super::plan::{Action, plan};
 use super::room::Room;
 use super::running::{Ending, Running, Waiting, WaitsFor};
-use super::telemetry::{self, Telemetry};
-use super::words::{MainStream, failure, faulty};
-use crate::channel::{Channel, Main, Site, Streams};
+use super::telemetry;
+use super::words::faulty;
+use crate::channel::Site;
 use crate::clock;
-use crate::deliver::{AddressQuestion, ResolveError, resolve};
 use crate::domain::{Source, Task, TaskId};
-use crate::media::{CameraState, Pace};
+use crate::media::CameraState;
 use crate::memory;
 use crate::status::{Noted, State, Status, TaskStatus};
 use crate::store::{Actor, Desired, Store, StoreError, TaskError, TaskRow, TaskState};
@@ -31,8 +29,6 @@ use crate::task_json::TaskSpec;
 const TICK: Duration = Duration::from_secs(2);
 /// How long a stopped channel may take to send what its rules still hold.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
-/// Between two times that a server is asked for an address; doubled each time up to the second.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// After so many tries in vain an address that was asked for may have gone stale: it is asked for again.
 const STALE_AFTER_TRIES: u32 = 3;
 
@@ -42,9 +38,9 @@ pub struct Keeper {
     status: Arc<Status>,
     edge_pool_id: String,
     folder: Option<TaskFolder>,
-    network: Handle,
-    inbox: Arc<Inbox>,
-    journal: Journal,
+    pub(super) network: Handle,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) journal: Journal,
     pub(super) running: BTreeMap<TaskId, Running>,
     pub(super) waiting: BTreeMap<TaskId, Waiting>,
     ending: Vec<Ending>,
@@ -54,7 +50,7 @@ pub struct Keeper {
     asked_for: Vec<(TaskId, oneshot::Sender<()>)>,
     /// What is wanted could be read and done; else it is tried again at the next tick.
     agreed: bool,
-    generation: u64,
+    pub(super) generation: u64,
     reviewed_at: Option<Instant>,
     pub(super) room: Room,
 }
@@ -231,98 +227,6 @@ impl Keeper {
         }
     }
 
-    /// Finds the address and opens the camera, or asks for the address first.
-    pub(super) fn launch(&mut self, task: Arc<Task>, tries: u32) {
-        if tries == 0 {
-            self.set_status(&task.id, TaskStatus::of(State::Starting));
-        }
-        match address::find(&task.source, &self.store) {
-            Ok(Address::Known(place)) => self.open(task, place),
-            Ok(Address::ToBeAsked(question)) => self.ask(task, question, tries),
-            Err(AddressError::Store(error)) => self.ask_later(task, tries, &error.to_string()),
-            Err(error @ AddressError::UnknownCamera { .. }) => {
-                self.give_up(&task.id, failure(State::StartFailed, "IVA.0005", &error.to_string()));
-            }
-            Err(error) => self.give_up(&task.id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
-        }
-    }
-
-    fn open(&mut self, task: Arc<Task>, place: Place) {
-        self.generation += 1;
-        let generation = self.generation;
-        let (id, inbox) = (task.id.clone(), Arc::clone(&self.inbox));
-        let session = Uuid::new_v4();
-        let (inbox_of_run, journal) = (Arc::clone(&self.inbox), self.journal.clone());
-        let observer = Telemetry::new(task.id.clone(), generation, inbox_of_run, session, journal);
-        let on_state = move |state| {
-            telemetry::count_fault(&id, &state);
-            inbox.state(id.clone(), generation, state);
-        };
-        let streams = self.streams(&task.id, generation, &place);
-        let started =
-            Channel::start(&self.site, (*task).clone(), streams, Pace::Live, session, Box::new(observer), on_state);
-        match started {
-            Ok(channel) => {
-                let id = task.id.clone();
-                let running = Running {
-                    task,
-                    channel,
-                    generation,
-                    main: place.main.is_some().then(MainStream::default),
-                    address: place,
-                    picture_size: None,
-                    roi_size: None,
-                    over: None,
-                    drained: false,
-                };
-                self.running.insert(id, running);
-            }
-            Err(error) => self.give_up(&task.id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
-        }
-    }
-
-    fn streams(&self, id: &TaskId, generation: u64, place: &Place) -> Streams {
-        let main = place.main.as_ref().map(|url| {
-            let (id, inbox) = (id.clone(), Arc::clone(&self.inbox));
-            let on_state = move |state| inbox.main_state(id.clone(), generation, state);
-            Main { url: url.clone(), on_state: Box::new(on_state) }
-        });
-        Streams { url: place.url.clone(), main }
-    }
-
-    fn ask(&mut self, task: Arc<Task>, question: AddressQuestion, tries: u32) {
-        self.generation += 1;
-        let (generation, id, inbox) = (self.generation, task.id.clone(), Arc::clone(&self.inbox));
-        self.network.spawn(async move { inbox.answer(id, generation, resolve(&question).await) });
-        let wait = WaitsFor::Address { generation, tries };
-        self.waiting.insert(task.id.clone(), Waiting { task, wait });
-    }
-
-    fn ask_later(&mut self, task: Arc<Task>, tries: u32, why: &str) {
-        let (first, longest) = ASK_AGAIN;
-        let at = clock::monotonic() + first.saturating_mul(1 << tries.min(10)).min(longest);
-        let status = failure(State::Recovering, "IVA.0010", why);
-        self.let_wait(task, WaitsFor::Moment { at, tries: tries + 1 }, status);
-    }
-
-    fn note_answer(&mut self, answer: Answer) {
-        let Answer { id, generation, address } = answer;
-        let asked =
-            |waiting: &Waiting| matches!(waiting.wait, WaitsFor::Address { generation: g, .. } if g == generation);
-        if !self.waiting.get(&id).is_some_and(asked) {
-            return;
-        }
-        let Some(Waiting { task, wait: WaitsFor::Address { tries, .. } }) = self.waiting.remove(&id) else { return };
-        match address.map(address::answered) {
-            Ok(Ok(place)) => self.open(task, place),
-            Ok(Err(error)) => self.give_up(&id, failure(State::StartFailed, "IVA.0004", &error.to_string())),
-            Err(error @ ResolveError::Never(_)) => {
-                self.give_up(&id, failure(State::StartFailed, "IVA.0004", &error.to_string()));
-            }
-            Err(error @ ResolveError::Later(_)) => self.ask_later(task, tries, &error.to_string()),
-        }
-    }
-
     pub(super) fn let_wait(&mut self, task: Arc<Task>, wait: WaitsFor, status: TaskStatus) {
         self.set_status(&task.id, status);
         self.waiting.insert(task.id.clone(), Waiting { task, wait });
@@ -394,7 +298,7 @@ impl Keeper {
     }
 
     /// The task is over by itself and does not start again until it is changed or started.
-    fn give_up(&mut self, id: &TaskId, status: TaskStatus) {
+    pub(super) fn give_up(&mut self, id: &TaskId, status: TaskStatus) {
         self.running.remove(id);
         self.waiting.remove(id);
         self.give_back(id);
@@ -468,7 +372,7 @@ impl Keeper {
         }
     }
 
-    fn set_status(&self, id: &TaskId, status: TaskStatus) {
+    pub(super) fn set_status(&self, id: &TaskId, status: TaskStatus) {
         let state = TaskState {
             name: status.state.as_str().to_owned(),
             error: status.error.clone().map(|(code, message)| TaskError { code, message }),

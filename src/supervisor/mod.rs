@@ -9,6 +9,7 @@ mod folder;
 mod inbox;
 mod journal;
 mod keeper;
+mod launch;
 mod licence;
 mod load;
 mod plan;
